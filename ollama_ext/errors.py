@@ -155,12 +155,12 @@ def error_text(body: bytes) -> str:
 
 
 def _message_of(value: Any) -> str | None:
-    if not isinstance(value, dict):
-        return None
-    error = value.get("error")
-    if isinstance(error, dict):
-        error = error.get("message")
-    return error if isinstance(error, str) else None
+    for key in ("error", "message"):
+        if not isinstance(value, dict):
+            break
+        fields: dict[Any, Any] = value
+        value = fields.get(key)
+    return value if isinstance(value, str) else None
 
 
 def shown(body: bytes) -> str:

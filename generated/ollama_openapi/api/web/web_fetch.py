@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ... import errors
+from ...models.error_response import ErrorResponse
+from ...models.web_fetch_request import WebFetchRequest
+from ...models.web_fetch_response import WebFetchResponse
+from ...types import (
+    Request,
+    Response,
+    encode_json,
+    error_model,
+    read_body,
+)
+
+if TYPE_CHECKING:
+    from ...client import Client
+
+
+def build_request(
+    *,
+    body: WebFetchRequest,
+) -> Request:
+    """POST /api/experimental/web_fetch: Read a web page as text"""
+    path = "/api/experimental/web_fetch"
+    return Request(
+        method="POST",
+        path=path,
+        headers={
+            "Content-Type": "application/json",
+        },
+        content=encode_json(body.to_dict()),
+    )
+
+
+def parse(status_code: int, content: bytes) -> WebFetchResponse:
+    """Read an answer.
+
+    Raises:
+        errors.ApiError: The status is no success.
+        errors.InvalidBody: The status is, but the body is not what the spec promises.
+    """
+    if not 200 <= status_code < 300:
+        raise errors.ApiError(status_code, content, error_model(ErrorResponse.from_dict, content))
+    return read_body("WebFetchResponse", content, WebFetchResponse.from_dict)
+
+
+def sync_detailed(
+    *,
+    client: Client,
+    body: WebFetchRequest,
+) -> Response[WebFetchResponse]:
+    """POST /api/experimental/web_fetch: Read a web page as text
+
+    Sends the request and returns the answer with its status and headers; raises like `parse`.
+    """
+    answer = client.send(
+        build_request(
+            body=body,
+        )
+    )
+    return Response(
+        status_code=answer.status_code,
+        content=answer.content,
+        headers=answer.headers,
+        parsed=parse(answer.status_code, answer.content),
+    )
+
+
+def sync(
+    *,
+    client: Client,
+    body: WebFetchRequest,
+) -> WebFetchResponse:
+    """POST /api/experimental/web_fetch: Read a web page as text
+
+    Experimental, since 0.18. Forwarded to ollama.com, which needs the server to be signed in; 403 where
+    cloud use is switched off.
+
+    Raises like `parse`.
+    """
+    return sync_detailed(body=body, client=client).parsed

@@ -1,0 +1,95 @@
+"""The one module here that knows the HTTP stack: it sends what the operations build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from .ndjson import ChunkStream
+from .types import Request
+
+T = TypeVar("T")
+
+#: Seconds. `read` also covers loading a model: the server sends nothing before the first token.
+DEFAULT_TIMEOUT = httpx.Timeout(connect=5.0, read=600.0, write=600.0, pool=600.0)
+
+
+class Client:
+    """Where the server is and how to reach it. May be shared between threads; close it, or use ``with``.
+
+    Args:
+        base_url: Scheme, host and port, and a path prefix if a proxy adds one.
+        headers: Sent with every request, for example ``{"Authorization": "Bearer ..."}``.
+        timeout: Seconds, or an `httpx.Timeout`. Finite unless you pass None.
+        http_client: An `httpx.Client` of your own, for proxies, certificates or a transport; ``headers``
+            are added to its requests, its time-outs hold unless ``timeout`` is given as well.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | httpx.Timeout | None = DEFAULT_TIMEOUT,
+        http_client: httpx.Client | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._headers = dict(headers or {})
+        self._extensions: dict[str, Any] = {}
+        if http_client is None:
+            http_client = httpx.Client(timeout=timeout)
+        elif timeout is not DEFAULT_TIMEOUT:
+            self._extensions["timeout"] = httpx.Timeout(timeout).as_dict()
+        self._http = http_client
+
+    def _build(self, request: Request) -> httpx.Request:
+        return self._http.build_request(
+            request.method,
+            self.base_url + request.path,
+            headers={**self._headers, **request.headers},
+            content=request.content,
+            extensions=self._extensions or None,
+        )
+
+    def send(self, request: Request) -> httpx.Response:
+        """Send a request and read the whole answer, whatever its status."""
+        return self._http.send(self._build(request))
+
+    def stream(
+        self,
+        request: Request,
+        parse: Callable[[int, bytes], object],
+        parse_chunk: Callable[[bytes], T],
+    ) -> ChunkStream[T]:
+        """Send a request and return the chunks of its answer, to be read as they come.
+
+        Args:
+            request: What to send.
+            parse: Called with status and body where the status is no success; it raises.
+            parse_chunk: Called with each line of the body.
+        """
+        response = self._http.send(self._build(request), stream=True)
+        if not response.is_success:
+            try:
+                parse(response.status_code, response.read())
+            finally:
+                response.close()
+        return ChunkStream(response.iter_bytes(), response.close, parse_chunk)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from attrs import define as _attrs_define
+
+from ..models.debug_info import DebugInfo
+from ..models.logprob import Logprob
+from ..models.response_message import ResponseMessage
+from ..types import (
+    UNSET,
+    Fields,
+    Model,
+    Unset,
+    boolean,
+    integer,
+    list_of,
+    string,
+)
+
+
+@_attrs_define(kw_only=True, repr=False)
+class ChatResponse(Model):
+    """A whole reply of the model. The counts and durations are there only when `done` is true, and each only when it is
+    not 0.
+
+    """
+
+    model: str
+    """ The model's name as the request spelled it. """
+    created_at: str
+    """ When the server made this, in UTC. """
+    message: ResponseMessage
+    """ A message of the model, or the next piece of one. """
+    done: bool
+    """ True when the reply is complete; false means that it was cut off. """
+    done_reason: str | Unset = UNSET
+    """ Why it ended: `stop`, `length` (the limit of tokens), `load` or `unload` (no messages were sent). """
+    remote_model: str | Unset = UNSET
+    """ Name of the model on the host that ran it. Since 0.12. """
+    remote_host: str | Unset = UNSET
+    """ Host that ran the model, for a stub of a remote one. Since 0.12. """
+    logprobs: list[Logprob] | Unset = UNSET
+    """ One entry for each token, where asked for. Since 0.12.11. """
+    debug_info: DebugInfo | Unset = UNSET
+    """ The answer to `_debug_render_only`. """
+    total_duration: int | Unset = UNSET
+    """ From the request to the end, in nanoseconds. """
+    load_duration: int | Unset = UNSET
+    """ Waiting in the queue and loading the model, in nanoseconds. """
+    prompt_eval_count: int | Unset = UNSET
+    """ Tokens of the prompt. """
+    prompt_eval_duration: int | Unset = UNSET
+    """ Processing the prompt, in nanoseconds. """
+    eval_count: int | Unset = UNSET
+    """ Tokens generated. """
+    eval_duration: int | Unset = UNSET
+    """ Generating them, in nanoseconds. """
+
+    _json_names: ClassVar[dict[str, str]] = {
+        "model": "model",
+        "created_at": "created_at",
+        "message": "message",
+        "done": "done",
+        "done_reason": "done_reason",
+        "remote_model": "remote_model",
+        "remote_host": "remote_host",
+        "logprobs": "logprobs",
+        "debug_info": "_debug_info",
+        "total_duration": "total_duration",
+        "load_duration": "load_duration",
+        "prompt_eval_count": "prompt_eval_count",
+        "prompt_eval_duration": "prompt_eval_duration",
+        "eval_count": "eval_count",
+        "eval_duration": "eval_duration",
+    }
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Build from a decoded JSON object.
+
+        Raises:
+            InvalidBody: A required field is missing, or a value is of another type.
+        """
+        fields = Fields("ChatResponse", src_dict)
+        return cls(
+            model=fields.required("model", string),
+            created_at=fields.required("created_at", string),
+            message=fields.required("message", ResponseMessage.from_dict),
+            done=fields.required("done", boolean),
+            done_reason=fields.optional("done_reason", string),
+            remote_model=fields.optional("remote_model", string),
+            remote_host=fields.optional("remote_host", string),
+            logprobs=fields.optional("logprobs", list_of(Logprob.from_dict)),
+            debug_info=fields.optional("_debug_info", DebugInfo.from_dict),
+            total_duration=fields.optional("total_duration", integer),
+            load_duration=fields.optional("load_duration", integer),
+            prompt_eval_count=fields.optional("prompt_eval_count", integer),
+            prompt_eval_duration=fields.optional("prompt_eval_duration", integer),
+            eval_count=fields.optional("eval_count", integer),
+            eval_duration=fields.optional("eval_duration", integer),
+            additional_properties=fields.rest(),
+        )

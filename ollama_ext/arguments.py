@@ -1,0 +1,221 @@
+"""From what users type to the bodies of requests: conveniences resolved, kinds checked, nothing sent.
+
+The kinds are those of the spec, checked by the generated models; what cannot be right is
+`InvalidArgument` with the name of the argument.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from ollama_openapi import models
+from ollama_openapi.errors import InvalidBody
+from ollama_openapi.types import encode_json, plain
+
+from .errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ollama_openapi.models import (
+        ChatRequest,
+        EmbedRequest,
+        GenerateRequest,
+        Message,
+        ShowRequest,
+    )
+    from ollama_openapi.types import Model, Request
+
+M_co = TypeVar("M_co", covariant=True)
+
+#: An image (or sound): a file, its bytes, or base64 text. A string is never read as a path.
+Image = Path | bytes | str
+#: How long the model stays loaded: seconds, a timedelta, or Go's notation (``"5m"``); negative: for ever.
+KeepAlive = timedelta | float | str
+
+_CONTROL = frozenset(map(chr, [*range(0x20), 0x7F])) - {"\t"}
+
+
+class _ModelClass(Protocol[M_co]):
+    def from_dict(self, src_dict: Mapping[str, Any]) -> M_co: ...
+
+
+def chat_request(
+    messages: str | Sequence[Mapping[str, Any] | Message] | None,
+    fields: Mapping[str, Any],
+    extra_body: Mapping[str, Any] | None,
+) -> ChatRequest:
+    """Return the body of a chat; ``fields`` are those of the API under their names in JSON."""
+    body = {**fields, "messages": _messages(messages)}
+    return _build(models.ChatRequest, body, extra_body)
+
+
+def generate_request(
+    images: Sequence[Image] | None, fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None
+) -> GenerateRequest:
+    """Return the body of a generate call."""
+    encoded = None if images is None else _images(images, "images")
+    return _build(models.GenerateRequest, {**fields, "images": encoded}, extra_body)
+
+
+def embed_request(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> EmbedRequest:
+    """Return the body of an embed call."""
+    return _build(models.EmbedRequest, fields, extra_body)
+
+
+def show_request(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> ShowRequest:
+    """Return the body of a question about a model."""
+    return _build(models.ShowRequest, fields, extra_body)
+
+
+def encoded(build: Callable[..., Request], body: Model | None, **flags: bool) -> Request:
+    """Build a request; what JSON cannot hold is an `InvalidArgument` that names where it stands."""
+    if body is None:
+        return build()
+    try:
+        return build(body=body, **flags)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        fields = body.to_dict()
+        name = next((name for name, value in fields.items() if not _encodes(value)), None)
+        what = name or "the request"
+        raise InvalidArgument(f"{what} cannot be sent as JSON: {error}", argument=name) from None
+
+
+def checked_model(model: Any, argument: str = "model") -> str:
+    """Return the name of a model; the server decides whether it is a good one."""
+    if not isinstance(model, str):
+        kind = type(model).__name__
+        raise InvalidArgument(f"{argument} must be a string, not {kind} ({model!r:.80})", argument=argument)
+    if not model:
+        raise InvalidArgument(f"{argument} is empty: name a model, such as 'llama3.2'", argument=argument)
+    return model
+
+
+def checked_headers(headers: Mapping[str, str] | None, argument: str) -> dict[str, str]:
+    """Return headers as a dict; values stay out of the messages, they may be secrets."""
+    if headers is None:
+        return {}
+    if not isinstance(headers, Mapping):
+        raise InvalidArgument(f"{argument} must be a mapping of strings", argument=argument)
+    for name, value in headers.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise InvalidArgument(
+                f"{argument}: name and value of {name!r} must be strings", argument=argument
+            )
+        if not name.isascii() or not name or _CONTROL & set(name) or {":", " "} & set(name):
+            raise InvalidArgument(f"{argument}: {name!r} is no name of a header", argument=argument)
+        if not value.isascii() or _CONTROL & set(value):
+            raise InvalidArgument(
+                f"{argument}: the value of {name!r} holds a character that headers cannot",
+                argument=argument,
+            )
+    return dict(headers)
+
+
+def _build(model: _ModelClass[M_co], fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> M_co:
+    if extra is not None and not isinstance(extra, Mapping):
+        raise InvalidArgument("extra_body must be a mapping", argument="extra_body")
+    body = {name: value for name, value in fields.items() if value is not None}
+    checked_model(body.get("model"))
+    if isinstance(keep_alive := body.get("keep_alive"), timedelta):
+        body["keep_alive"] = keep_alive.total_seconds()
+    _check_schema(body.get("format"))
+    _check_tools(body.get("tools"))
+    try:
+        return model.from_dict(plain({**body, **(extra or {})}))
+    except InvalidBody as error:
+        argument = str(error.path[0]) if error.path else None
+        raise InvalidArgument(f"{error.where}: {error.problem}", argument=argument) from None
+
+
+def _messages(messages: Any) -> list[dict[str, Any]] | None:
+    if messages is None:
+        return None
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    if isinstance(messages, Mapping | bytes) or not isinstance(messages, Iterable):
+        kind = type(messages).__name__
+        raise InvalidArgument(
+            f"messages must be a string or a sequence of messages, not {kind}", argument="messages"
+        )
+    return [_message(message, index) for index, message in enumerate(messages)]
+
+
+def _message(message: Any, index: int) -> dict[str, Any]:
+    value = plain(message)
+    if not isinstance(value, dict):
+        kind = type(message).__name__
+        raise InvalidArgument(
+            f"messages[{index}] must be a mapping or a Message, not {kind}", argument="messages"
+        )
+    fields: dict[str, Any] = value
+    if fields.get("images") is not None:
+        fields["images"] = _images(fields["images"], f"messages[{index}].images")
+    return fields
+
+
+def _images(images: Any, where: str) -> list[str]:
+    argument = where.partition("[")[0]
+    if isinstance(images, str | bytes | Path) or not isinstance(images, Iterable):
+        raise InvalidArgument(f"{where} must be a sequence of images", argument=argument)
+    return [_image(image, f"{where}[{index}]", argument) for index, image in enumerate(images)]
+
+
+def _image(image: Any, where: str, argument: str) -> str:
+    if isinstance(image, Path):
+        try:
+            image = image.read_bytes()
+        except OSError as error:
+            raise InvalidArgument(
+                f"{where}: cannot read {image}: {error.strerror}", argument=argument
+            ) from None
+    if isinstance(image, bytes | bytearray | memoryview):
+        return base64.b64encode(image).decode("ascii")
+    if not isinstance(image, str):
+        kind = type(image).__name__
+        raise InvalidArgument(f"{where} must be a Path, bytes or base64 text, not {kind}", argument=argument)
+    try:
+        binascii.a2b_base64(image, strict_mode=True)
+    except ValueError:
+        raise InvalidArgument(
+            f"{where}: {image[:40]!r} is not base64 (standard alphabet, with padding, no 'data:' prefix); "
+            "for a file, pass a pathlib.Path",
+            argument=argument,
+        ) from None
+    return image
+
+
+def _check_schema(value: Any) -> None:
+    if value is not None and not isinstance(value, str | Mapping):
+        hint = ".model_json_schema()" if hasattr(value, "model_json_schema") else ""
+        raise InvalidArgument(
+            f"format must be 'json' or a JSON Schema as a mapping, not {value!r:.80}"
+            + (f": pass {getattr(value, '__name__', 'it')}{hint}" if hint else ""),
+            argument="format",
+        )
+
+
+def _check_tools(tools: Any) -> None:
+    if not isinstance(tools, Sequence):
+        return  # the model of the request says what it should be
+    for index, tool in enumerate(tools):
+        if callable(tool):
+            name = getattr(tool, "__name__", repr(tool))
+            raise InvalidArgument(
+                f"tools[{index}] is the function {name}: describe it as a mapping or a Tool, "
+                "and call it yourself when the model asks",
+                argument="tools",
+            )
+
+
+def _encodes(value: Any) -> bool:
+    try:
+        encode_json(plain(value))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,116 @@
+"""Replies: the typed model that the server sent, and what people mostly want of it.
+
+The same classes come out of ``chat()`` and out of a finished ``chat_stream()``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .usage import Usage, usage_of
+
+if TYPE_CHECKING:
+    from ollama_openapi.models import (
+        ChatResponse,
+        EmbedResponse,
+        GenerateResponse,
+        Logprob,
+        ToolCall,
+    )
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What every reply has.
+
+    Attributes:
+        result: The server's reply in full, as a generated model; fields that it does not know are kept.
+        status: The HTTP status.
+    """
+
+    result: ChatResponse | GenerateResponse | EmbedResponse
+    status: int
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and times."""
+        return usage_of(self.result)
+
+
+class ChatReply(Reply, frozen=True):
+    """A model's answer to a conversation."""
+
+    result: ChatResponse
+
+    @property
+    def text(self) -> str:
+        """The answer."""
+        return self.result.message.content
+
+    @property
+    def thinking(self) -> str:
+        """What the model thought before it answered; empty if it did not, or did not tell."""
+        return self.result.message.thinking or ""
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The tools that the model wants called, in order."""
+        return self.result.message.tool_calls or []
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The answer as a plain JSON message with thinking and calls: append it to the history."""
+        return self.result.message.to_dict()
+
+    @property
+    def done_reason(self) -> str:
+        """Why the reply ended: ``stop``, ``length``, ``load``, ``unload``; empty if not told."""
+        return self.result.done_reason or ""
+
+    @property
+    def logprobs(self) -> list[Logprob]:
+        """Log probabilities of the generated tokens, if they were asked for."""
+        return self.result.logprobs or []
+
+
+class GenerateReply(Reply, frozen=True):
+    """A model's continuation of a prompt."""
+
+    result: GenerateResponse
+
+    @property
+    def text(self) -> str:
+        """The answer."""
+        return self.result.response
+
+    @property
+    def thinking(self) -> str:
+        """What the model thought before it answered; empty if it did not, or did not tell."""
+        return self.result.thinking or ""
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The tools that the model wants called, in order."""
+        return self.result.tool_calls or []
+
+    @property
+    def done_reason(self) -> str:
+        """Why the reply ended: ``stop``, ``length``, ``load``, ``unload``; empty if not told."""
+        return self.result.done_reason or ""
+
+    @property
+    def logprobs(self) -> list[Logprob]:
+        """Log probabilities of the generated tokens, if they were asked for."""
+        return self.result.logprobs or []
+
+
+class EmbedReply(Reply, frozen=True):
+    """The vectors of some texts."""
+
+    result: EmbedResponse
+
+    @property
+    def embeddings(self) -> list[list[float]]:
+        """One vector per text, in the order of the texts; each of length 1 (L2)."""
+        return self.result.embeddings

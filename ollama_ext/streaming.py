@@ -1,0 +1,328 @@
+"""Streams in three parts: bytes -> lines -> events -> reply.
+
+`LineSplitter` (in the generated package) cuts bytes into lines. `ChatState` and `GenerateState` turn
+lines into events and add up the reply. Neither does any I/O: any split of the same bytes gives the
+same events and the same reply. `ReplyStream` joins them to an open connection.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from io import StringIO
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+import msgspec
+from ollama_openapi import models
+from ollama_openapi.errors import InvalidBody
+from ollama_openapi.ndjson import LineSplitter
+
+from .errors import (
+    ConnectionFailed,
+    InvalidResponse,
+    OllamaError,
+    StreamError,
+    StreamNotFinished,
+    StreamTruncated,
+    error_text,
+    shown,
+)
+from .events import Done, Event, LogprobsDelta, TextDelta, ThinkingDelta, ToolCallDelta
+from .replies import ChatReply, GenerateReply
+from .usage import usage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from types import TracebackType
+
+    from .errors import RequestInfo
+    from .transport import OpenAnswer
+
+R = TypeVar("R", bound=ChatReply | GenerateReply)
+T = TypeVar("T")
+
+_decode = msgspec.json.Decoder().decode
+
+
+class ReplyState(ABC, Generic[R]):
+    """Takes the lines of one stream, returns their events and adds up the reply. No I/O.
+
+    A reply adds up as Ollama adds it up for a call without streaming: text, thinking, tool calls and
+    log probabilities of all chunks one after the other, every other field from the last chunk that has
+    it. Time per line and memory beside the text do not grow with the length of the stream.
+
+    Attributes:
+        done: Whether the last chunk was seen, and the reply is whole.
+    """
+
+    _text_key: str
+
+    def __init__(self, model: str, status: int = 200) -> None:
+        """Start with nothing but the model that was asked for and the HTTP status."""
+        self.done = False
+        self._status = status
+        self._text = StringIO()
+        self._thinking = StringIO()
+        self._tool_calls: list[Any] = []
+        self._logprobs: list[Any] = []
+        self._start: dict[str, Any] = {"model": model, "created_at": "", "done": False}
+        self._fields = dict(self._start)  # of the reply, as they come; later ones win
+        self._message: dict[str, Any] = {}  # what else is in the object that holds the text
+        self._reply: R | None = None
+
+    def feed(self, line: bytes) -> list[Event]:
+        """Take one line; return what happened in it: thinking, text, calls, log probabilities, done.
+
+        Lines after the last chunk are not looked at.
+
+        Raises:
+            InvalidResponse: The line is no chunk of this kind of stream.
+            StreamError: The line is the server's report of an error.
+        """
+        if self.done:
+            return []
+        chunk = self._chunk_in(line)
+        message = self._message_of(chunk)
+        if message is None:
+            raise self._invalid(line, "is no chunk of this kind of stream")
+        events: list[Event] = []
+        if thinking := message.pop("thinking", None):
+            self._thinking.write(self._text_in(thinking, "thinking", line))
+            events.append(ThinkingDelta(thinking))
+        if text := message.pop(self._text_key, None):
+            self._text.write(self._text_in(text, self._text_key, line))
+            events.append(TextDelta(text))
+        if calls := message.pop("tool_calls", None):
+            self._tool_calls += self._list_in(calls, "tool_calls", line)
+            events += map(ToolCallDelta, self._built(models.ToolCall.from_dict, calls, line))
+        if logprobs := chunk.pop("logprobs", None):
+            self._logprobs += self._list_in(logprobs, "logprobs", line)
+            events.append(LogprobsDelta(self._built(models.Logprob.from_dict, logprobs, line)))
+        if message is not chunk:
+            self._message.update(message)
+        self._fields.update(chunk)
+        # A prompt that is rendered for debugging comes as one object and is never "done".
+        if chunk.get("done") is True or "_debug_info" in chunk:
+            self._finish(line)
+            events.append(Done(usage_of(chunk), chunk.get("done_reason") or ""))
+        return events
+
+    def finish(self) -> None:
+        """Take note that there are no more lines.
+
+        Raises:
+            StreamTruncated: The last chunk never came.
+        """
+        if not self.done:
+            raise StreamTruncated(
+                'the stream ended without its last chunk ("done": true); what had arrived is in .partial',
+                status=self._status,
+            )
+
+    @property
+    def partial(self) -> R:
+        """The reply as far as it has arrived."""
+        if self._reply is not None:
+            return self._reply
+        try:
+            return self._add_up(self._fields, self._message)
+        except InvalidBody:  # a field of a wrong type must not hide the text
+            return self._add_up(self._start, {})
+
+    def _chunk_in(self, line: bytes) -> dict[str, Any]:
+        try:
+            chunk = _decode(line)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise self._invalid(line, f"is not JSON ({error})") from None
+        if chunk.__class__ is not dict:
+            raise self._invalid(line, "is not an object")
+        if "error" in chunk:
+            raise StreamError(error_text(line), status=self._status, body=line)
+        fields: dict[str, Any] = chunk
+        return fields
+
+    def _finish(self, line: bytes) -> None:
+        try:
+            self._reply = self._add_up(self._fields, self._message)
+        except InvalidBody as error:
+            raise self._invalid(line, f"makes no whole reply ({error})") from None
+        self.done = True
+
+    @abstractmethod
+    def _message_of(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
+        """Take out of a chunk the object that holds text, thinking and calls; None if it has none."""
+
+    @abstractmethod
+    def _build(self, fields: dict[str, Any], message: dict[str, Any]) -> R:
+        """Build the reply."""
+
+    def _add_up(self, fields: dict[str, Any], message: dict[str, Any]) -> R:
+        message = {**message, self._text_key: self._text.getvalue()}
+        if thinking := self._thinking.getvalue():
+            message["thinking"] = thinking
+        if self._tool_calls:
+            message["tool_calls"] = self._tool_calls
+        if self._logprobs:
+            fields = {**fields, "logprobs": self._logprobs}
+        return self._build(fields, message)
+
+    def _text_in(self, value: Any, key: str, line: bytes) -> str:
+        if value.__class__ is not str:
+            raise self._invalid(line, f"has a {key!r} that is no text")
+        text: str = value
+        return text
+
+    def _list_in(self, value: Any, key: str, line: bytes) -> list[Any]:
+        if value.__class__ is not list:
+            raise self._invalid(line, f"has {key!r} that are no list")
+        items: list[Any] = value
+        return items
+
+    def _built(self, build: Callable[[Any], T], items: list[Any], line: bytes) -> list[T]:
+        try:
+            return [build(item) for item in items]
+        except InvalidBody as error:
+            raise self._invalid(line, f"is not as the API says ({error})") from None
+
+    def _invalid(self, line: bytes, problem: str) -> InvalidResponse:
+        message = f"a line of the stream {problem}: {shown(line)}"
+        return InvalidResponse(message, status=self._status, body=line)
+
+
+class ChatState(ReplyState[ChatReply]):
+    """The state of a stream of ``/api/chat``."""
+
+    _text_key = "content"
+
+    def _message_of(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
+        message = chunk.pop("message", None)
+        return message if message.__class__ is dict else None
+
+    def _build(self, fields: dict[str, Any], message: dict[str, Any]) -> ChatReply:
+        body = {**fields, "message": {"role": "assistant", **message}}
+        return ChatReply(models.ChatResponse.from_dict(body), self._status)
+
+
+class GenerateState(ReplyState[GenerateReply]):
+    """The state of a stream of ``/api/generate``, whose chunks hold text and thinking themselves."""
+
+    _text_key = "response"
+
+    def _message_of(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
+        return chunk if self._text_key in chunk else None
+
+    def _build(self, fields: dict[str, Any], message: dict[str, Any]) -> GenerateReply:
+        return GenerateReply(models.GenerateResponse.from_dict({**fields, **message}), self._status)
+
+
+class ReplyStream(Generic[R]):
+    """An open stream: iterate it for its events, in a ``with`` block that closes it.
+
+    The request was sent and accepted before this object existed; events are yielded as they arrive.
+    Leaving early closes the connection, upon which Ollama stops generating. For one thread at a time.
+    """
+
+    def __init__(self, answer: OpenAnswer, state: ReplyState[R], info: RequestInfo, model: str) -> None:
+        """Join an open answer to a fresh state."""
+        self._answer = answer
+        self._state = state
+        self._info = info
+        self._model = model
+        self._failure: OllamaError | None = None
+        self._events = self._iterate()
+
+    def _iterate(self) -> Generator[Event]:
+        state, lines = self._state, LineSplitter()
+        try:
+            for data in self._answer.reads():
+                for line in lines.feed(data):
+                    yield from state.feed(line)
+                if state.done:
+                    self._answer.drain()
+                    return
+            for line in lines.finish():  # a last line that nothing terminated
+                yield from state.feed(line)
+            state.finish()
+        except OllamaError as error:
+            self._failure = self._explained(error)
+            raise self._failure from error.__cause__
+        finally:
+            self._answer.close()
+
+    def _explained(self, error: OllamaError) -> OllamaError:
+        if isinstance(error, ConnectionFailed):
+            broken = StreamTruncated(f"{error.message}; what had arrived is in .partial")
+            broken.__cause__ = error
+            error = broken
+        error.status = self._answer.status
+        error.request, error.model, error.partial = self._info, self._model, self._state.partial
+        return error
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield the events that are still to come."""
+        return self._events
+
+    def __next__(self) -> Event:
+        """Wait for the next event."""
+        return next(self._events)
+
+    def text_deltas(self) -> Iterator[str]:
+        """Yield only the pieces of the answer's text."""
+        for event in self._events:
+            if isinstance(event, TextDelta):
+                yield event.text
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self._answer.status
+
+    @property
+    def partial(self) -> R:
+        """The reply as far as it has arrived, at any time."""
+        return self._state.partial
+
+    @property
+    def reply(self) -> R:
+        """The reply that the call without streaming would have returned.
+
+        Raises:
+            StreamNotFinished: The stream is not at its end, was left early, or failed (the failure is
+                the ``__cause__``).
+        """
+        if not self._state.done:
+            raise StreamNotFinished(
+                "the stream is not at its end: iterate on, or call finish(); what has arrived is in .partial",
+                status=self._answer.status,
+                request=self._info,
+                model=self._model,
+                partial=self._state.partial,
+            ) from self._failure
+        return self._state.partial
+
+    def finish(self) -> R:
+        """Read to the end and return the reply."""
+        for _ in self._events:
+            pass
+        return self.reply
+
+    def close(self) -> None:
+        """Close the connection; what has arrived stays in ``partial``."""
+        self._events.close()
+        self._answer.close()
+
+    def __enter__(self) -> Self:
+        """Return the stream itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+
+ChatStream = ReplyStream[ChatReply]
+GenerateStream = ReplyStream[GenerateReply]
