@@ -82,16 +82,17 @@ def compile_spec(spec: Path, package: Path, templates: Path) -> None:
     installed = importlib.metadata.version("openapi-python-client")
     if installed != GENERATOR_VERSION:
         raise GenerationError(
-            f"openapi-python-client {installed} is installed, {GENERATOR_VERSION} is needed: run `tox -e generate`"
+            f"openapi-python-client {installed} is installed, {GENERATOR_VERSION} is needed: "
+            "run `tox -e generate`"
         )
     openapi_python_client.TEMPLATE_FILTERS["refuse"] = _refuse
     config = Config.from_sources(
         ConfigFile.load_from_path(SPEC / "generator.yaml"),
-        MetaType.NONE,
-        spec,
-        "utf-8",
-        False,
-        package,
+        meta_type=MetaType.NONE,
+        document_source=spec,
+        file_encoding="utf-8",
+        overwrite=False,
+        output_path=package,
     )
     with contextlib.redirect_stdout(sys.stderr):
         problems = openapi_python_client.generate(config=config, custom_template_path=templates)

@@ -1,6 +1,6 @@
-"""Newline-delimited JSON: bytes in, lines out, and a stream of typed chunks on top.
+r"""Newline-delimited JSON: bytes in, lines out, and a stream of typed chunks on top.
 
-This is the only place that cuts a body into lines. A line ends at ``\\n`` and nowhere else: U+0085 and
+This is the only place that cuts a body into lines. A line ends at ``\n`` and nowhere else: U+0085 and
 U+2028, at which `str.splitlines` (and `httpx.Response.iter_lines`) would cut, are text in JSON.
 """
 
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 class LineSplitter:
-    """Cuts bytes into lines, however they were split on the way. No I/O.
+    r"""Cuts bytes into lines, however they were split on the way. No I/O.
 
-    Blank lines are dropped, the ``\\n`` is not part of a line. Cost is linear in the bytes, also for one
+    Blank lines are dropped, the ``\n`` is not part of a line. Cost is linear in the bytes, also for one
     very long line that arrives in many small reads.
     """
 
