@@ -1,0 +1,46 @@
+"""What holds for every test run: the wheel is tested, and nothing is skipped in silence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ollama_openapi
+import pytest
+
+import ollama_ext
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+TREE = Path(__file__).resolve().parent.parent
+
+
+def pytest_sessionstart() -> None:
+    """Refuse to test the tree in CI: what users install is the wheel."""
+    for package in (ollama_ext, ollama_openapi):
+        home = Path(str(package.__file__)).resolve()
+        if os.environ.get("CI") and home.is_relative_to(TREE) and ".tox" not in home.parts:
+            pytest.exit(f"{package.__name__} is imported from {home}, not from the wheel: run tox", 3)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """Turn a run that skipped something into a failed one where CI is set."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = len(reporter.stats.get("skipped", [])) if reporter is not None else 0
+    if skipped and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line(f"{skipped} tests were skipped, and CI allows none", red=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_server_of_the_machine(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Keep tests away from an Ollama, a key or a proxy that this machine happens to have."""
+    if "live" in Path(str(request.path)).parts:
+        return
+    for name in list(os.environ):
+        if name.startswith("OLLAMA_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
