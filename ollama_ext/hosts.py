@@ -43,7 +43,7 @@ _GO_PATH_SAFE = "$&+,/:;=@"
 
 _SIGNED_DIGITS = re.compile(r"[+-]?[0-9]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-# Underscores are no DNS host names, but container and service names have them and resolve.
+# DNS host names have no underscores, but names of containers and services do, and they resolve.
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _ZONE = re.compile(r"[A-Za-z0-9._~-]+")
