@@ -113,15 +113,15 @@ class Demo:
                         self.console.print(text, end="", style="dim", markup=False, highlight=False)
                     case TextDelta(text=text):
                         self.console.print(text, end="", markup=False, highlight=False)
-                    case Done(usage=usage, reason=reason):
+                    case Done():
                         self.console.print()
-                        result = (
-                            f"{usage.input_tokens} tokens in, {usage.output_tokens} out, "
-                            f"{usage.tokens_per_second:.0f} tokens/s, ended by {reason!r}"
-                        )
                     case _:
                         pass
-        return result, stage.label
+        usage = stream.reply.usage
+        return (
+            f"{usage.input_tokens} tokens in, {usage.output_tokens} out, "
+            f"{usage.tokens_per_second:.0f} tokens/s, ended by {stream.reply.done_reason!r}"
+        ), stage.label
 
     def tool_calls(self) -> tuple[str, str]:
         """Offer a tool, and take the call that the model makes."""

@@ -78,6 +78,11 @@ def __getattr__(name: str) -> Any:
     """Import a generated model when it is first asked for: each costs a fraction of a millisecond."""
     if name not in _MODELS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ollama_openapi import models  # noqa: PLC0415
+    from ollama_openapi import models  # noqa: PLC0415 - see above
 
     return getattr(models, name)
+
+
+def __dir__() -> list[str]:
+    """Name what is imported on demand, too."""
+    return sorted({*globals(), *_MODELS})

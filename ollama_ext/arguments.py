@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -38,7 +39,14 @@ Image = Path | bytes | str
 #: How long the model stays loaded: seconds, a timedelta, or Go's notation (``"5m"``); negative: for ever.
 KeepAlive = timedelta | float | str
 
-_CONTROL = frozenset(map(chr, [*range(0x20), 0x7F])) - {"\t"}
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
+#: They say where the body ends, which is the transport's to say.
+_FRAMING = frozenset({"content-length", "transfer-encoding", "trailer", "upgrade"})
+
+
+#: What the encoder raises for a value that is no JSON.
+_NOT_JSON = (ValueError, TypeError, OverflowError, RecursionError)
 
 
 class _ModelClass(Protocol[M_co]):
@@ -79,11 +87,9 @@ def encoded(build: Callable[..., Request], body: Model | None, **flags: bool) ->
         return build()
     try:
         return build(body=body, **flags)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        fields = body.to_dict()
-        name = next((name for name, value in fields.items() if not _encodes(value)), None)
-        what = name or "the request"
-        raise InvalidArgument(f"{what} cannot be sent as JSON: {error}", argument=name) from None
+    except _NOT_JSON as error:
+        name = next((name for name, value in body.to_dict().items() if not _encodes(value)), None)
+        raise _no_json(name, error) from None
 
 
 def checked_model(model: Any, argument: str = "model") -> str:
@@ -107,19 +113,23 @@ def checked_headers(headers: Mapping[str, str] | None, argument: str) -> dict[st
             raise InvalidArgument(
                 f"{argument}: name and value of {name!r} must be strings", argument=argument
             )
-        if not name.isascii() or not name or _CONTROL & set(name) or {":", " "} & set(name):
+        if not _HEADER_NAME.fullmatch(name):
             raise InvalidArgument(f"{argument}: {name!r} is no name of a header", argument=argument)
-        if not value.isascii() or _CONTROL & set(value):
+        if name.lower() in _FRAMING:
+            raise InvalidArgument(f"{argument}: {name!r} is set by the client itself", argument=argument)
+        if not _HEADER_VALUE.fullmatch(value) or value != value.strip(" \t"):
             raise InvalidArgument(
-                f"{argument}: the value of {name!r} holds a character that headers cannot",
+                f"{argument}: the value of {name!r} has a space at an end, or a character that no header has",
                 argument=argument,
             )
     return dict(headers)
 
 
 def _build(model: _ModelClass[M_co], fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> M_co:
-    if extra is not None and not isinstance(extra, Mapping):
-        raise InvalidArgument("extra_body must be a mapping", argument="extra_body")
+    if extra is None:
+        extra = {}
+    if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
+        raise InvalidArgument("extra_body must be a mapping with strings as keys", argument="extra_body")
     body = {name: value for name, value in fields.items() if value is not None}
     checked_model(body.get("model"))
     if isinstance(keep_alive := body.get("keep_alive"), timedelta):
@@ -127,10 +137,28 @@ def _build(model: _ModelClass[M_co], fields: Mapping[str, Any], extra: Mapping[s
     _check_schema(body.get("format"))
     _check_tools(body.get("tools"))
     try:
-        return model.from_dict(plain({**body, **(extra or {})}))
+        return model.from_dict({name: _plain(value, name) for name, value in {**body, **extra}.items()})
     except InvalidBody as error:
-        argument = str(error.path[0]) if error.path else None
-        raise InvalidArgument(f"{error.where}: {error.problem}", argument=argument) from None
+        name = str(error.path[0]) if error.path else None
+        raise InvalidArgument(f"{error.where}: {error.problem}", argument=_parameter(name)) from None
+
+
+def _plain(value: Any, name: str) -> Any:
+    """Return a value as JSON has it, the caller's own untouched."""
+    try:
+        return plain(value)
+    except RecursionError as error:  # a list that holds itself, say
+        raise _no_json(name, error) from None
+
+
+def _no_json(name: str | None, error: Exception) -> InvalidArgument:
+    what = name or "the request"
+    return InvalidArgument(f"{what} cannot be sent as JSON: {error}", argument=_parameter(name))
+
+
+def _parameter(name: str | None) -> str | None:
+    """Return the parameter for a field: their names are the same, but for `_debug_render_only`."""
+    return name and name.removeprefix("_")
 
 
 def _messages(messages: Any) -> list[dict[str, Any]] | None:
@@ -147,7 +175,7 @@ def _messages(messages: Any) -> list[dict[str, Any]] | None:
 
 
 def _message(message: Any, index: int) -> dict[str, Any]:
-    value = plain(message)
+    value = _plain(message, "messages")
     if not isinstance(value, dict):
         kind = type(message).__name__
         raise InvalidArgument(
@@ -161,26 +189,23 @@ def _message(message: Any, index: int) -> dict[str, Any]:
 
 def _images(images: Any, where: str) -> list[str]:
     argument = where.partition("[")[0]
-    if isinstance(images, str | bytes | Path) or not isinstance(images, Iterable):
+    single = isinstance(images, str | bytes | bytearray | memoryview | Path | Mapping)
+    if single or not isinstance(images, Iterable):
         raise InvalidArgument(f"{where} must be a sequence of images", argument=argument)
     return [_image(image, f"{where}[{index}]", argument) for index, image in enumerate(images)]
 
 
 def _image(image: Any, where: str, argument: str) -> str:
     if isinstance(image, Path):
-        try:
-            image = image.read_bytes()
-        except OSError as error:
-            raise InvalidArgument(
-                f"{where}: cannot read {image}: {error.strerror}", argument=argument
-            ) from None
+        image = _content(image, where, argument)
     if isinstance(image, bytes | bytearray | memoryview):
         return base64.b64encode(image).decode("ascii")
     if not isinstance(image, str):
         kind = type(image).__name__
         raise InvalidArgument(f"{where} must be a Path, bytes or base64 text, not {kind}", argument=argument)
     try:
-        binascii.a2b_base64(image, strict_mode=True)
+        # Ollama, like Go, reads over line ends.
+        binascii.a2b_base64(image.replace("\n", "").replace("\r", ""), strict_mode=True)
     except ValueError:
         raise InvalidArgument(
             f"{where}: {image[:40]!r} is not base64 (standard alphabet, with padding, no 'data:' prefix); "
@@ -188,6 +213,16 @@ def _image(image: Any, where: str, argument: str) -> str:
             argument=argument,
         ) from None
     return image
+
+
+def _content(image: Path, where: str, argument: str) -> bytes:
+    try:
+        return image.read_bytes()
+    except OSError as error:
+        problem = error.strerror or str(error)
+    except ValueError as error:  # a name that no file can have
+        problem = str(error)
+    raise InvalidArgument(f"{where}: cannot read {image}: {problem}", argument=argument)
 
 
 def _check_schema(value: Any) -> None:
@@ -215,7 +250,7 @@ def _check_tools(tools: Any) -> None:
 
 def _encodes(value: Any) -> bool:
     try:
-        encode_json(plain(value))
-    except (ValueError, TypeError, OverflowError, RecursionError):
+        encode_json(value)
+    except _NOT_JSON:
         return False
     return True

@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from ollama_openapi.api import inference, models, server
-from ollama_openapi.errors import ApiError, InvalidBody
 
 from . import arguments
-from .errors import (
-    IncompleteReply,
-    InvalidArgument,
-    InvalidResponse,
-    OllamaError,
-    ResponseError,
-    error_text,
-    shown,
-)
+from .calls import Calls
+from .errors import InvalidArgument
 from .hosts import host_from_environment, parse_host
-from .replies import ChatReply, EmbedReply, GenerateReply
-from .streaming import ChatState, ChatStream, GenerateState, GenerateStream, ReplyStream
-from .transport import Transport
+from .replies import ChatReply, EmbedReply, GenerateReply, whole
+from .streaming import ChatState, ChatStream, GenerateState, GenerateStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from ollama_openapi.models import (
-        ChatRequest,
-        GenerateRequest,
-        ListModelResponse,
-        Message,
-        Options,
-        ShowResponse,
-        Tool,
-    )
-    from ollama_openapi.types import Model, Request
+    from ollama_openapi.models import ListModelResponse, Message, Options, ShowResponse, Tool
 
     from .arguments import Image, KeepAlive
-    from .streaming import ReplyState
-
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-R = TypeVar("R")
-S = TypeVar("S", ChatReply, GenerateReply)
-
-
-class _Operation(Protocol[T_co]):
-    """What a module of `ollama_openapi.api` offers."""
-
-    def build_request(self, *args: Any, **kwargs: Any) -> Request: ...
-    def parse(self, status_code: int, content: bytes) -> T_co: ...
 
 
 class Client:
@@ -78,7 +46,7 @@ class Client:
             kind = type(host).__name__
             raise InvalidArgument(f"host must be a string, not {kind}", argument="host")
         self._host = host_from_environment() if host is None else parse_host(host)
-        self._transport = Transport(self._host, arguments.checked_headers(headers, "headers"))
+        self._calls = Calls(self._host, arguments.checked_headers(headers, "headers"))
 
     @property
     def host(self) -> str:
@@ -146,11 +114,8 @@ class Client:
             },
             extra_body,
         )
-        return self._call(
-            inference.chat,
-            lambda result, status: _whole(ChatReply(result, status)),
-            request,
-            extra_headers,
+        return self._calls.reply(
+            inference.chat, lambda result, status: whole(ChatReply(result, status)), request, extra_headers
         )
 
     def chat_stream(
@@ -194,7 +159,7 @@ class Client:
             },
             extra_body,
         )
-        return self._stream(inference.chat, ChatState, request, extra_headers)
+        return self._calls.stream(inference.chat, ChatState, ChatStream, request, extra_headers)
 
     def generate(
         self,
@@ -269,9 +234,9 @@ class Client:
             },
             extra_body,
         )
-        return self._call(
+        return self._calls.reply(
             inference.generate,
-            lambda result, status: _whole(GenerateReply(result, status)),
+            lambda result, status: whole(GenerateReply(result, status)),
             request,
             extra_headers,
         )
@@ -325,7 +290,7 @@ class Client:
             },
             extra_body,
         )
-        return self._stream(inference.generate, GenerateState, request, extra_headers)
+        return self._calls.stream(inference.generate, GenerateState, GenerateStream, request, extra_headers)
 
     def embed(
         self,
@@ -366,14 +331,14 @@ class Client:
             },
             extra_body,
         )
-        return self._call(inference.embed, EmbedReply, request, extra_headers)
+        return self._calls.reply(inference.embed, EmbedReply, request, extra_headers)
 
     def list_models(self, *, extra_headers: Mapping[str, str] | None = None) -> list[ListModelResponse]:
         """Return the models that the server has, newest first.
 
         ``digest`` is that of the manifest, without ``sha256:``; ``size`` is in bytes.
         """
-        return self._ask(models.list_models, None, extra_headers).models
+        return self._calls.ask(models.list_models, None, extra_headers).models
 
     def show_model(
         self,
@@ -398,61 +363,15 @@ class Client:
         request = arguments.show_request(
             {"model": model, "verbose": verbose, "system": system, "options": options}, extra_body
         )
-        return self._ask(models.show_model, request, extra_headers)
+        return self._calls.ask(models.show_model, request, extra_headers)
 
     def server_version(self, *, extra_headers: Mapping[str, str] | None = None) -> str:
         """Return the version of the server, such as ``0.33.0``."""
-        return self._ask(server.server_version, None, extra_headers).version
-
-    def _ask(self, operation: _Operation[T], body: Model | None, headers: Mapping[str, str] | None) -> T:
-        return self._call(operation, lambda result, _status: result, body, headers)
-
-    def _call(
-        self,
-        operation: _Operation[T],
-        reply: Callable[[T, int], R],
-        body: Model | None,
-        headers: Mapping[str, str] | None,
-    ) -> R:
-        """Send a request, wait for the whole answer, and make a reply of its body and status."""
-        request = arguments.encoded(operation.build_request, body)
-        extra = arguments.checked_headers(headers, "extra_headers")
-        with self._about(request, body):
-            answer = self._transport.send(request, extra)
-            return reply(_parsed(operation.parse, answer.status, answer.body), answer.status)
-
-    def _stream(
-        self,
-        operation: _Operation[object],
-        state: type[ReplyState[S]],
-        body: ChatRequest | GenerateRequest,
-        headers: Mapping[str, str] | None,
-    ) -> ReplyStream[S]:
-        """Send a request and return the stream of its answer, once the server has accepted it."""
-        request = arguments.encoded(operation.build_request, body, stream=True)
-        extra = arguments.checked_headers(headers, "extra_headers")
-        with self._about(request, body):
-            answer = self._transport.open(request, extra)
-            if not 200 <= answer.status < 300:  # noqa: PLR2004 - what HTTP calls success
-                with closing(answer):
-                    _parsed(operation.parse, answer.status, answer.read())
-        return ReplyStream(
-            answer, state(body.model, answer.status), self._transport.info(request), body.model
-        )
-
-    @contextmanager
-    def _about(self, request: Request, body: Model | None) -> Generator[None]:
-        """Say in every error which request and model it is about."""
-        try:
-            yield
-        except OllamaError as error:
-            error.request = self._transport.info(request)
-            error.model = getattr(body, "model", None)
-            raise
+        return self._calls.ask(server.server_version, None, extra_headers).version
 
     def close(self) -> None:
         """Close every connection, those of open streams too."""
-        self._transport.close()
+        self._calls.close()
 
     def __enter__(self) -> Self:
         """Return the client itself."""
@@ -466,29 +385,3 @@ class Client:
     ) -> None:
         """Close every connection."""
         self.close()
-
-
-def _parsed(parse: Callable[[int, bytes], T], status: int, body: bytes) -> T:
-    """Parse a whole answer; what the generated package raises becomes an error of ours."""
-    try:
-        return parse(status, body)
-    except ApiError as error:
-        message = f"HTTP status {status}: {error_text(body)}" if body else f"HTTP status {status}"
-        raise ResponseError(message, status=status, body=error.body) from None
-    except InvalidBody as error:
-        raise InvalidResponse(
-            f"the answer is not what Ollama's API promises: {error}; it starts with {shown(body)}",
-            status=status,
-            body=body,
-        ) from None
-
-
-def _whole(reply: S) -> S:
-    if reply.result.done or reply.result.debug_info:  # a rendered prompt is never "done"
-        return reply
-    raise IncompleteReply(
-        'the server stopped before the end of the reply ("done": false, with status '
-        f"{reply.status}); what it sent is in .partial",
-        status=reply.status,
-        partial=reply,
-    )

@@ -135,32 +135,35 @@ class StreamNotFinished(OllamaError):
 
 
 def error_text(body: bytes) -> str:
-    """Return what an error body says, in words.
+    """Return what an error body says, in words; empty if it says nothing.
 
     Ollama sends ``{"error": text}``; the text of a runner's error is JSON once more
-    (``{"error": {"code": ..., "message": text}}``), which is unwrapped. Anything else, such as a proxy's
-    HTML, is shown from its start.
+    (``{"error": {"code": ..., "message": text}}``), which is unwrapped. Anything else is told if it is a
+    line of text, such as "404 page not found", and shown from its start if not, such as a proxy's HTML.
     """
-    text = body.decode("utf-8", errors="replace").strip()
-    for _ in range(3):  # the body, the text in it, the object in that
-        try:
-            value = msgspec.json.decode(text)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            return text
-        inner = _message_of(value)
-        if inner is None:
-            return text
-        text = inner
-    return text
+    words = _words(body)
+    if words is None:
+        text = body.decode("utf-8", errors="replace").strip()
+        return text if text.isprintable() and len(body) <= _SHOWN_BYTES else shown(body)
+    while (inner := _words(words)) is not None:  # ends: what is inside is shorter
+        words = inner
+    return words.strip()
 
 
-def _message_of(value: Any) -> str | None:
+def _words(body: bytes | str) -> str | None:
+    """Return the text in an error body, or None if it is not in Ollama's form."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
     for key in ("error", "message"):
         if not isinstance(value, dict):
             break
         fields: dict[Any, Any] = value
         value = fields.get(key)
-    return value if isinstance(value, str) else None
+        if isinstance(value, str):
+            return value
+    return None
 
 
 def shown(body: bytes) -> str:

@@ -5,10 +5,11 @@ The same classes come out of ``chat()`` and out of a finished ``chat_stream()``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from .errors import IncompleteReply
 from .usage import Usage, usage_of
 
 if TYPE_CHECKING:
@@ -114,3 +115,22 @@ class EmbedReply(Reply, frozen=True):
     def embeddings(self) -> list[list[float]]:
         """One vector per text, in the order of the texts; each of length 1 (L2)."""
         return self.result.embeddings
+
+
+R = TypeVar("R", ChatReply, GenerateReply)
+
+
+def whole(reply: R) -> R:
+    """Return a reply that came in one piece, if it is whole.
+
+    Raises:
+        IncompleteReply: The server stopped before its end, in spite of a status that says success.
+    """
+    if reply.result.done or reply.result.debug_info:  # a rendered prompt is never "done"
+        return reply
+    raise IncompleteReply(
+        'the server stopped before the end of the reply ("done": false, with status '
+        f"{reply.status}); what it sent is in .partial",
+        status=reply.status,
+        partial=reply,
+    )

@@ -2,7 +2,7 @@
 
 `LineSplitter` (in the generated package) cuts bytes into lines. `ChatState` and `GenerateState` turn
 lines into events and add up the reply. Neither does any I/O: any split of the same bytes gives the
-same events and the same reply. `ReplyStream` joins them to an open connection.
+same events and the same reply. `ChatStream` and `GenerateStream` join them to an open connection.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from .errors import (
 )
 from .events import Done, Event, LogprobsDelta, TextDelta, ThinkingDelta, ToolCallDelta
 from .replies import ChatReply, GenerateReply
-from .usage import usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -58,7 +57,7 @@ class ReplyState(ABC, Generic[R]):
 
     def __init__(self, model: str, status: int = 200) -> None:
         """Start with nothing but the model that was asked for and the HTTP status."""
-        self.done = False
+        self.done: bool = False
         self._status = status
         self._text = StringIO()
         self._thinking = StringIO()
@@ -84,27 +83,65 @@ class ReplyState(ABC, Generic[R]):
         message = self._message_of(chunk)
         if message is None:
             raise self._invalid(line, "is no chunk of this kind of stream")
-        events: list[Event] = []
-        if thinking := message.pop("thinking", None):
-            self._thinking.write(self._text_in(thinking, "thinking", line))
-            events.append(ThinkingDelta(thinking))
-        if text := message.pop(self._text_key, None):
-            self._text.write(self._text_in(text, self._text_key, line))
-            events.append(TextDelta(text))
-        if calls := message.pop("tool_calls", None):
-            self._tool_calls += self._list_in(calls, "tool_calls", line)
-            events += map(ToolCallDelta, self._built(models.ToolCall.from_dict, calls, line))
-        if logprobs := chunk.pop("logprobs", None):
-            self._logprobs += self._list_in(logprobs, "logprobs", line)
-            events.append(LogprobsDelta(self._built(models.Logprob.from_dict, logprobs, line)))
+        events = self._texts(message, line)
+        if (calls := message.pop("tool_calls", None)) is not None:
+            events += map(ToolCallDelta, self._built("tool_calls", models.ToolCall.from_dict, calls, line))
+            self._tool_calls += calls
+        if (logprobs := chunk.pop("logprobs", None)) is not None:
+            values = self._built("logprobs", models.Logprob.from_dict, logprobs, line)
+            events += [LogprobsDelta(values)] if values else []
+            self._logprobs += logprobs
         if message is not chunk:
             self._message.update(message)
         self._fields.update(chunk)
         # A prompt that is rendered for debugging comes as one object and is never "done".
-        if chunk.get("done") is True or "_debug_info" in chunk:
-            self._finish(line)
-            events.append(Done(usage_of(chunk), chunk.get("done_reason") or ""))
+        if chunk.get("done") is not False or chunk.get("_debug_info") is not None:
+            events += self._end(chunk, line)
         return events
+
+    def _texts(self, message: dict[str, Any], line: bytes) -> list[Event]:
+        events: list[Event] = []
+        if (thinking := message.pop("thinking", None)) is not None:
+            if thinking.__class__ is not str:
+                raise self._invalid(line, "has a 'thinking' that is no text")
+            if thinking:
+                self._thinking.write(thinking)
+                events.append(ThinkingDelta(thinking))
+        if (text := message.pop(self._text_key, None)) is not None:
+            if text.__class__ is not str:
+                raise self._invalid(line, f"has a {self._text_key!r} that is no text")
+            if text:
+                self._text.write(text)
+                events.append(TextDelta(text))
+        return events
+
+    def _end(self, chunk: dict[str, Any], line: bytes) -> list[Event]:
+        done = chunk.get("done")
+        if done is None and chunk.get("_debug_info") is None:
+            return []  # left out, which is as good as false
+        if done is not True and done is not False:
+            raise self._invalid(line, "has a 'done' that is neither true nor false")
+        try:
+            self._reply = reply = self._add_up(self._fields, self._message)
+        except InvalidBody as error:
+            raise self._invalid(line, f"makes no whole reply ({error})") from None
+        self.done = True
+        return [Done(reply.usage, reply.done_reason)]
+
+    def feed_rest(self, line: bytes) -> list[Event]:
+        """Take a last line that nothing terminated, and do with it as `feed` does.
+
+        Raises:
+            StreamTruncated: It is the beginning of a chunk.
+        """
+        if not self.done and line.lstrip().startswith(b"{"):
+            try:
+                _decode(line)
+            except (msgspec.MsgspecError, ValueError):
+                raise self._truncated(f"ended in the middle of a line, {shown(line)}", body=line) from None
+            except RecursionError:
+                pass  # it is all there
+        return self.feed(line)
 
     def finish(self) -> None:
         """Take note that there are no more lines.
@@ -113,10 +150,7 @@ class ReplyState(ABC, Generic[R]):
             StreamTruncated: The last chunk never came.
         """
         if not self.done:
-            raise StreamTruncated(
-                'the stream ended without its last chunk ("done": true); what had arrived is in .partial',
-                status=self._status,
-            )
+            raise self._truncated('ended without its last chunk ("done": true)')
 
     @property
     def partial(self) -> R:
@@ -136,16 +170,10 @@ class ReplyState(ABC, Generic[R]):
         if chunk.__class__ is not dict:
             raise self._invalid(line, "is not an object")
         if "error" in chunk:
-            raise StreamError(error_text(line), status=self._status, body=line)
+            words = error_text(line) or "the server reported an error in the stream, and did not say which"
+            raise StreamError(words, status=self._status, body=line)
         fields: dict[str, Any] = chunk
         return fields
-
-    def _finish(self, line: bytes) -> None:
-        try:
-            self._reply = self._add_up(self._fields, self._message)
-        except InvalidBody as error:
-            raise self._invalid(line, f"makes no whole reply ({error})") from None
-        self.done = True
 
     @abstractmethod
     def _message_of(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
@@ -165,27 +193,21 @@ class ReplyState(ABC, Generic[R]):
             fields = {**fields, "logprobs": self._logprobs}
         return self._build(fields, message)
 
-    def _text_in(self, value: Any, key: str, line: bytes) -> str:
-        if value.__class__ is not str:
-            raise self._invalid(line, f"has a {key!r} that is no text")
-        text: str = value
-        return text
-
-    def _list_in(self, value: Any, key: str, line: bytes) -> list[Any]:
-        if value.__class__ is not list:
-            raise self._invalid(line, f"has {key!r} that are no list")
-        items: list[Any] = value
-        return items
-
-    def _built(self, build: Callable[[Any], T], items: list[Any], line: bytes) -> list[T]:
+    def _built(self, name: str, build: Callable[[Any], T], items: Any, line: bytes) -> list[T]:
+        if items.__class__ is not list:
+            raise self._invalid(line, f"has {name!r} that are no list")
         try:
             return [build(item) for item in items]
         except InvalidBody as error:
-            raise self._invalid(line, f"is not as the API says ({error})") from None
+            raise self._invalid(line, f"is not as the API says ({error.within(name)})") from None
 
     def _invalid(self, line: bytes, problem: str) -> InvalidResponse:
         message = f"a line of the stream {problem}: {shown(line)}"
         return InvalidResponse(message, status=self._status, body=line)
+
+    def _truncated(self, problem: str, body: bytes = b"") -> StreamTruncated:
+        message = f"the stream {problem}; what had arrived is in .partial"
+        return StreamTruncated(message, status=self._status, body=body)
 
 
 class ChatState(ReplyState[ChatReply]):
@@ -218,47 +240,22 @@ class ReplyStream(Generic[R]):
     """An open stream: iterate it for its events, in a ``with`` block that closes it.
 
     The request was sent and accepted before this object existed; events are yielded as they arrive.
-    Leaving early closes the connection, upon which Ollama stops generating. For one thread at a time.
+    Leaving early, or dropping the stream, closes the connection, upon which Ollama stops generating.
+    For one thread at a time.
     """
 
-    def __init__(self, answer: OpenAnswer, state: ReplyState[R], info: RequestInfo, model: str) -> None:
+    def __init__(self, answer: OpenAnswer, state: ReplyState[R], request: RequestInfo, model: str) -> None:
         """Join an open answer to a fresh state."""
         self._answer = answer
         self._state = state
-        self._info = info
+        self._request = request
         self._model = model
-        self._failure: OllamaError | None = None
-        self._events = self._iterate()
-
-    def _iterate(self) -> Generator[Event]:
-        state, lines = self._state, LineSplitter()
-        try:
-            for data in self._answer.reads():
-                for line in lines.feed(data):
-                    yield from state.feed(line)
-                if state.done:
-                    self._answer.drain()
-                    return
-            for line in lines.finish():  # a last line that nothing terminated
-                yield from state.feed(line)
-            state.finish()
-        except OllamaError as error:
-            self._failure = self._explained(error)
-            raise self._failure from error.__cause__
-        finally:
-            self._answer.close()
-
-    def _explained(self, error: OllamaError) -> OllamaError:
-        if isinstance(error, ConnectionFailed):
-            broken = StreamTruncated(f"{error.message}; what had arrived is in .partial")
-            broken.__cause__ = error
-            error = broken
-        error.status = self._answer.status
-        error.request, error.model, error.partial = self._info, self._model, self._state.partial
-        return error
+        self._failures: list[OllamaError] = []
+        # What iterates does not know the stream: a stream that is dropped is freed, and closed, at once.
+        self._events = _events(answer, state, self._failures, request, model)
 
     def __iter__(self) -> Iterator[Event]:
-        """Yield the events that are still to come."""
+        """Yield the events that are still to come; none after an error, which is raised once."""
         return self._events
 
     def __next__(self) -> Event:
@@ -278,7 +275,7 @@ class ReplyStream(Generic[R]):
 
     @property
     def partial(self) -> R:
-        """The reply as far as it has arrived, at any time."""
+        """The reply as far as it has arrived, at any time. Each look costs a copy of the text so far."""
         return self._state.partial
 
     @property
@@ -289,24 +286,40 @@ class ReplyStream(Generic[R]):
             StreamNotFinished: The stream is not at its end, was left early, or failed (the failure is
                 the ``__cause__``).
         """
-        if not self._state.done:
-            raise StreamNotFinished(
-                "the stream is not at its end: iterate on, or call finish(); what has arrived is in .partial",
-                status=self._answer.status,
-                request=self._info,
-                model=self._model,
-                partial=self._state.partial,
-            ) from self._failure
-        return self._state.partial
+        if self._state.done:
+            return self._state.partial
+        failure = self._failures[0] if self._failures else None
+        if failure is not None:
+            problem = f"the stream failed ({failure.message})"
+        elif self._answer.closed:
+            problem = "the stream was left before its end"
+        else:
+            problem = "the stream is not at its end: iterate on, or call finish()"
+        raise StreamNotFinished(
+            f"{problem}; what has arrived is in .partial",
+            status=self._answer.status,
+            request=self._request,
+            model=self._model,
+            partial=self._state.partial,
+        ) from failure
 
     def finish(self) -> R:
-        """Read to the end and return the reply."""
+        """Read to the end and return the reply.
+
+        Raises:
+            OllamaError: What iterating raises; `StreamNotFinished` if that was raised before.
+        """
         for _ in self._events:
             pass
         return self.reply
 
     def close(self) -> None:
-        """Close the connection; what has arrived stays in ``partial``."""
+        """End the stream; what has arrived stays in ``partial``.
+
+        Before the last event the connection is closed; after it, it is kept for the next call.
+        """
+        if self._state.done:
+            self._answer.drain()
         self._events.close()
         self._answer.close()
 
@@ -320,9 +333,45 @@ class ReplyStream(Generic[R]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the connection."""
+        """Do as `close` does."""
         self.close()
 
 
-ChatStream = ReplyStream[ChatReply]
-GenerateStream = ReplyStream[GenerateReply]
+class ChatStream(ReplyStream[ChatReply]):
+    """An open stream of ``/api/chat``."""
+
+
+class GenerateStream(ReplyStream[GenerateReply]):
+    """An open stream of ``/api/generate``."""
+
+
+def _events(
+    answer: OpenAnswer,
+    state: ReplyState[Any],
+    failures: list[OllamaError],
+    request: RequestInfo,
+    model: str,
+) -> Generator[Event]:
+    lines = LineSplitter()
+    try:
+        for data in answer.reads():
+            for line in lines.feed(data):
+                yield from state.feed(line)
+            if state.done:
+                answer.drain()
+                return
+        for line in lines.finish():
+            yield from state.feed_rest(line)
+        state.finish()
+    except OllamaError as error:
+        failure = error
+        if isinstance(error, ConnectionFailed):
+            failure = StreamTruncated(f"{error.message}; what had arrived is in .partial")
+        failure.status, failure.partial = answer.status, state.partial
+        failure.request, failure.model = request, model
+        failures.append(failure)
+        if failure is error:
+            raise
+        raise failure from error
+    finally:
+        answer.close()

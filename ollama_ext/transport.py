@@ -1,25 +1,41 @@
 """The one module that knows the HTTP stack: requests go out here, answers come in, nothing of httpx does.
 
-Whatever fails on the way is `ConnectionFailed` or `OllamaTimeout`.
+Whatever fails on the way is `ConnectionFailed` or `OllamaTimeout`; a body that cannot be unpacked is
+`InvalidResponse`.
 """
 
 from __future__ import annotations
 
 import platform
-import select
 import socket
+import sys
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
-import httpx
 import msgspec
 
-from .errors import ConnectionFailed, OllamaTimeout, RequestInfo
+from .errors import (
+    ConnectionFailed,
+    InvalidArgument,
+    InvalidResponse,
+    OllamaError,
+    OllamaTimeout,
+    RequestInfo,
+)
 from .version import __version__
 
+# httpx brings a command of its own, for which it would import click and rich wherever they are installed.
+_COMMAND: Final = "httpx._main"
+_hidden = "httpx" not in sys.modules and sys.modules.setdefault(_COMMAND, None) is None  # type: ignore[arg-type]
+
+import httpx  # noqa: E402 - the command must be hidden by then
+
+if _hidden:
+    del sys.modules[_COMMAND]
+
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from ollama_openapi.types import Request
 
@@ -39,7 +55,6 @@ class Answer(msgspec.Struct, frozen=True):
     """An answer in full."""
 
     status: int
-    headers: Mapping[str, str]
     body: bytes
 
 
@@ -49,17 +64,11 @@ class Transport:
     def __init__(self, host: Host, headers: Mapping[str, str]) -> None:
         """Take note of where the server is, and of headers to send with every request."""
         self._url = host.dial_url
-        self._http = httpx.Client(
-            headers={
-                "User-Agent": f"ollama-ext/{__version__} (Python {platform.python_version()})",
-                "Accept": "application/json, application/x-ndjson",
-                "Accept-Encoding": "identity",  # a compressor in between would hold tokens back
-                **headers,
-            },
-            timeout=_TIMEOUT,
-            limits=_LIMITS,
-            trust_env=not host.is_loopback,  # proxies of the environment cannot reach this machine
-        )
+        # Proxies of the environment cannot reach this machine; without one, plain http needs no certificates,
+        # and loading them takes longer than everything else here.
+        trust_env = not host.is_loopback
+        self._http = _stack(trust_env=trust_env, verify=trust_env or host.scheme != "http")
+        self._http.headers.update(headers)
 
     def info(self, request: Request) -> RequestInfo:
         """Return what an error may say about a request."""
@@ -69,7 +78,7 @@ class Transport:
         """Send a request and return the whole answer, whatever its status."""
         with self.errors(request):
             response = self._http.send(self._build(request, headers))
-        return Answer(response.status_code, response.headers, response.content)
+        return Answer(response.status_code, response.content)
 
     def open(self, request: Request, headers: Mapping[str, str]) -> OpenAnswer:
         """Send a request and return as soon as the status is there; the body is still to be read."""
@@ -78,11 +87,10 @@ class Transport:
         return OpenAnswer(self, request, response)
 
     def _build(self, request: Request, headers: Mapping[str, str]) -> httpx.Request:
+        merged = httpx.Headers(request.headers)
+        merged.update(headers)  # whatever the case of the names, each is sent once
         return self._http.build_request(
-            request.method,
-            self._url + request.path,
-            headers={**request.headers, **headers},
-            content=request.content,
+            request.method, self._url + request.path, headers=merged, content=request.content
         )
 
     @contextmanager
@@ -106,29 +114,63 @@ class Transport:
                 "and is that the right address (OLLAMA_HOST, or Client(host=...))?",
                 request=self.info(request),
             ) from error
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
-            what = str(error) or type(error).__name__
+        except httpx.DecodingError as error:
+            raise InvalidResponse(
+                f"the body of the answer is not compressed as its headers say: {error}",
+                request=self.info(request),
+            ) from error
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError) as error:
+            what = "this client was closed" if self._http.is_closed else str(error) or type(error).__name__
             raise ConnectionFailed(
                 f"the connection to {self._url} broke: {what}", request=self.info(request)
             ) from error
+        except RuntimeError as error:
+            if not self._http.is_closed:
+                raise
+            raise OllamaError("this client is closed: make a new one", request=self.info(request)) from error
 
     def close(self) -> None:
         """Close every connection."""
         self._http.close()
 
 
+def _stack(*, trust_env: bool, verify: bool) -> httpx.Client:
+    try:
+        return httpx.Client(
+            headers={
+                "User-Agent": f"ollama-ext/{__version__} (Python {platform.python_version()})",
+                "Accept": "application/json, application/x-ndjson",
+                "Accept-Encoding": "identity",  # a compressor in between would hold tokens back
+            },
+            timeout=_TIMEOUT,
+            limits=_LIMITS,
+            trust_env=trust_env,
+            verify=verify,
+        )
+    except (ValueError, ImportError, httpx.InvalidURL, OSError) as error:
+        raise InvalidArgument(
+            "the environment's proxies (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) or certificates "
+            f"(SSL_CERT_FILE, SSL_CERT_DIR) cannot be used: {error}"
+        ) from error
+
+
 class OpenAnswer:
-    """An answer whose body is still arriving. Close it, or read it to its end."""
+    """An answer whose body is still arriving. Close it, or drop it: either way the connection ends.
+
+    Attributes:
+        status: The HTTP status.
+    """
 
     def __init__(self, transport: Transport, request: Request, response: httpx.Response) -> None:
         """Take over a response whose status and headers are there."""
         self._transport = transport
         self._request = request
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
         self._response = response
-        encoded = response.headers.get("content-encoding", "identity") != "identity"
-        self._reads = response.iter_bytes() if encoded else response.iter_raw()
+        self.status: int = response.status_code
+        self._encoded = response.headers.get("content-encoding", "identity") != "identity"
+        # Not iter_raw(): at the end that hands the connection back, which is for close() to do.
+        stream = cast("httpx.SyncByteStream", response.stream)
+        self._reads: Iterator[bytes] = response.iter_bytes() if self._encoded else iter(stream)
 
     def reads(self) -> Iterable[bytes]:
         """Yield the body piece by piece, each as soon as it arrives."""
@@ -144,28 +186,62 @@ class OpenAnswer:
 
         Nothing depends on it: it gives up after a second, and no failure comes out of it.
         """
-        stream = self._response.extensions.get("network_stream")
-        connection = stream.get_extra_info("socket") if stream is not None else None
-        watchdog = None
-        if connection is not None and not select.select([connection], [], [], 0)[0]:
-            # The stack may hold the end already, or would wait for it for as long as for a token.
-            watchdog = threading.Timer(_DRAIN_LIMIT, _shut_down, [connection])
-            watchdog.daemon = True
-            watchdog.start()
+        if self.closed:
+            return
         try:
-            next(self._reads, b"")
-        except (httpx.HTTPError, httpx.StreamError, OSError):
+            if not self._encoded:
+                self._read_end()
+        except (httpx.HTTPError, httpx.StreamError, OSError, RuntimeError):
             pass  # the reply is whole; only the connection is lost
         finally:
-            if watchdog is not None:
-                watchdog.cancel()
             self.close()
 
+    def _read_end(self) -> None:
+        connection = self._response.extensions["network_stream"]
+        if connection.get_extra_info("is_readable"):
+            next(self._reads, b"")
+            return
+        # The stack may hold the end already. Or the server owes it, and the stack would wait for it for as
+        # long as for a token.
+        watchdog = _Watchdog(connection.get_extra_info("socket"), _DRAIN_LIMIT)
+        try:
+            next(self._reads, b"")
+        finally:
+            watchdog.call_off()  # before close(): from then on another thread may own the connection
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._response.is_closed
+
     def close(self) -> None:
-        """Close the connection, or give it back if the body was read to its end."""
+        """Close the connection, or hand it back if the body was read to its end."""
         self._response.close()
 
+    def __del__(self) -> None:
+        """Close the connection of an answer that nobody waits for any more: the server then stops."""
+        with suppress(Exception):  # nobody could catch it
+            self.close()
 
-def _shut_down(connection: socket.socket) -> None:
-    with suppress(OSError):  # closed meanwhile
-        connection.shutdown(socket.SHUT_RDWR)
+
+class _Watchdog:
+    """Shuts a socket down when its time is up, unless it was called off: then never, and surely."""
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._on_duty = True
+        self._timer = threading.Timer(seconds, self._shut_down)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _shut_down(self) -> None:
+        with self._lock:
+            if self._on_duty:
+                with suppress(OSError):  # closed meanwhile
+                    self._connection.shutdown(socket.SHUT_RDWR)
+
+    def call_off(self) -> None:
+        with self._lock:
+            self._on_duty = False
+        self._timer.cancel()

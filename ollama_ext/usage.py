@@ -61,7 +61,8 @@ EMPTY_USAGE: Final = Usage()
 def usage_of(body: object) -> Usage:
     """Return the usage in the body of a reply, decoded or as a generated model.
 
-    What is not there, or is no count, is 0: null, text, a list or half a body give `EMPTY_USAGE`.
+    What is not there, or is no count, is 0: null, text, a list or half a body give `EMPTY_USAGE`. A whole
+    float is a count too: proxies that rewrite JSON turn 1200000000 into 1.2e9.
     """
     if isinstance(body, dict):
         fields: dict[Any, Any] = body
@@ -70,4 +71,6 @@ def usage_of(body: object) -> Usage:
 
 
 def _count(value: object) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -1,7 +1,21 @@
-"""A client library for accessing Ollama"""
+"""A client of Ollama's HTTP API, compiled from an OpenAPI description of it.
 
-from .client import Client
+`Client` says where the server is, `ollama_openapi.api` has a module for each operation, and
+`ollama_openapi.models` what they take and return. Only what is used is imported, the HTTP stack included.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from .errors import ApiError, InvalidBody
-from .types import UNSET, Unset
+from .types import UNSET, File, Unset
 
-__all__ = ("UNSET", "ApiError", "Client", "InvalidBody", "Unset")
+if TYPE_CHECKING:
+    from .client import Client
+else:
+    from .lazy import lazy_members
+
+    __getattr__, __dir__ = lazy_members(__name__, {"Client": "client"})
+
+__all__ = ("UNSET", "ApiError", "Client", "File", "InvalidBody", "Unset")

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from .ndjson import ChunkStream
-from .types import Request
+from .types import UNSET, Request, Unset
 
 T = TypeVar("T")
 
@@ -23,9 +23,14 @@ class Client:
     Args:
         base_url: Scheme, host and port, and a path prefix if a proxy adds one.
         headers: Sent with every request, for example ``{"Authorization": "Bearer ..."}``.
-        timeout: Seconds, or an `httpx.Timeout`. Finite unless you pass None.
-        http_client: An `httpx.Client` of your own, for proxies, certificates or a transport; ``headers``
-            are added to its requests, its time-outs hold unless ``timeout`` is given as well.
+        timeout: Seconds, or an `httpx.Timeout`; None waits for ever. Left out: 5 seconds to connect, 600
+            for everything else.
+        http_client: An `httpx.Client` of your own, for proxies, certificates or a transport. ``headers``
+            are added to its requests, its time-outs hold unless ``timeout`` is given as well, and it is
+            closed with this one.
+
+    Raises:
+        ValueError: ``base_url`` is no address.
     """
 
     def __init__(
@@ -33,16 +38,16 @@ class Client:
         base_url: str,
         *,
         headers: Mapping[str, str] | None = None,
-        timeout: float | httpx.Timeout | None = DEFAULT_TIMEOUT,
+        timeout: float | httpx.Timeout | Unset | None = UNSET,
         http_client: httpx.Client | None = None,
     ) -> None:
-        self.base_url = base_url.rstrip("/")
+        self.base_url = _checked(base_url)
         self._headers = dict(headers or {})
-        self._extensions: dict[str, Any] = {}
+        self._timeout: Any = httpx.USE_CLIENT_DEFAULT
         if http_client is None:
-            http_client = httpx.Client(timeout=timeout)
-        elif timeout is not DEFAULT_TIMEOUT:
-            self._extensions["timeout"] = httpx.Timeout(timeout).as_dict()
+            http_client = httpx.Client(timeout=DEFAULT_TIMEOUT if isinstance(timeout, Unset) else timeout)
+        elif not isinstance(timeout, Unset):
+            self._timeout = timeout
         self._http = http_client
 
     def _build(self, request: Request) -> httpx.Request:
@@ -51,7 +56,7 @@ class Client:
             self.base_url + request.path,
             headers={**self._headers, **request.headers},
             content=request.content,
-            extensions=self._extensions or None,
+            timeout=self._timeout,
         )
 
     def send(self, request: Request) -> httpx.Response:
@@ -59,10 +64,7 @@ class Client:
         return self._http.send(self._build(request))
 
     def stream(
-        self,
-        request: Request,
-        parse: Callable[[int, bytes], object],
-        parse_chunk: Callable[[bytes], T],
+        self, request: Request, parse: Callable[[int, bytes], object], parse_chunk: Callable[[bytes], T]
     ) -> ChunkStream[T]:
         """Send a request and return the chunks of its answer, to be read as they come.
 
@@ -93,3 +95,14 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _checked(base_url: str) -> str:
+    try:
+        url = httpx.URL(base_url)
+        usable = url.scheme in {"http", "https"} and url.host and not (url.query or url.fragment)
+    except (httpx.InvalidURL, TypeError):
+        usable = False
+    if not usable:
+        raise ValueError(f"base_url must be like 'http://127.0.0.1:11434', not {base_url!r}")
+    return base_url.rstrip("/")

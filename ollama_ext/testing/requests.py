@@ -20,7 +20,7 @@ class Headers(Mapping[str, str]):
 
     def __init__(self, pairs: tuple[tuple[str, str], ...]) -> None:
         """Take the pairs of name and value."""
-        self.pairs = pairs
+        self.pairs: tuple[tuple[str, str], ...] = pairs
         self._values: dict[str, str] = {}
         for name, value in pairs:
             key = name.lower()

@@ -76,7 +76,7 @@ class FakeOllama:
         Raises:
             InvalidArgument: There are no recordings of that version, or of a model in ``aliases``.
         """
-        self.version = check_version(version)
+        self.version: str = check_version(version)
         self._catalog = catalog(self.version).with_aliases(aliases or {})
         self._script = Script()
         self._journal = Journal()

@@ -6,7 +6,7 @@ U+2028, at which `str.splitlines` (and `httpx.Response.iter_lines`) would cut, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -27,12 +27,8 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes; return the lines that they complete."""
-        lines = data.split(b"\n")
-        last = lines.pop()
-        if not lines:
-            self._rest.append(data)
-            return []
-        if self._rest:
+        *lines, last = data.split(b"\n")
+        if lines and self._rest:
             self._rest.append(lines[0])
             lines[0] = b"".join(self._rest)
             self._rest.clear()
@@ -61,7 +57,7 @@ class ChunkStream(Generic[T]):
         self._close = close
         self._chunks = self._iterate(reads, parse)
 
-    def _iterate(self, reads: Iterable[bytes], parse: Callable[[bytes], T]) -> Iterator[T]:
+    def _iterate(self, reads: Iterable[bytes], parse: Callable[[bytes], T]) -> Generator[T]:
         lines = LineSplitter()
         try:
             for data in reads:
@@ -90,5 +86,6 @@ class ChunkStream(Generic[T]):
         self.close()
 
     def close(self) -> None:
-        """Close the connection; nothing more will come."""
+        """Close the connection; the iteration is over."""
+        self._chunks.close()
         self._close()

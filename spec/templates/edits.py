@@ -32,14 +32,22 @@ EDITS = (
         name="model-imports",
         template="model.py.jinja",
         why="The methods are ours, and so is what they need; the formatter drops what a model does not use.",
-        old="""from typing import Any, TypeVar, BinaryIO, TextIO, TYPE_CHECKING, Generator
+        old="""from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, BinaryIO, TextIO, TYPE_CHECKING, Generator
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 """,
-        new="""from typing import Any, ClassVar, Self
+        new="""\"\"\"The model `{{ model.class_info.name }}`.\"\"\"
 
-from attrs import define as _attrs_define
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from attrs import define
 """,
     ),
     Edit(
@@ -49,9 +57,10 @@ from attrs import define as _attrs_define
         old="""from ..types import UNSET, Unset
 
 """,
-        new="""from ..types import (
-    UNSET, Fields, Model, Unset, anything, boolean, integer, list_of, number, numbers, one_of, or_null, string
+        new="""from ..reading import (
+    Fields, anything, boolean, integer, list_of, number, numbers, one_of, or_null, string
 )
+from ..types import UNSET, Model, Unset
 
 """,
     ),
@@ -71,11 +80,6 @@ if TYPE_CHECKING:
         new="""{% for lazy_import in model.lazy_imports | sort %}
 {{ lazy_import }}
 {% endfor %}
-{% if model.additional_properties and model.additional_properties.lazy_imports %}
-{% for lazy_import in model.additional_properties.lazy_imports | sort %}
-{{ lazy_import }}
-{% endfor %}
-{% endif %}
 
 
 """,
@@ -84,26 +88,42 @@ if TYPE_CHECKING:
         name="model-no-type-variable",
         template="model.py.jinja",
         why="from_dict returns Self.",
-        old="""T = TypeVar("T", bound="{{ class_name }}")
+        old="""{% from "helpers.jinja" import docstring %}
+
+T = TypeVar("T", bound="{{ class_name }}")
 
 """,
-        new="",
+        new="""{% from "ours/text.jinja" import docstring, attribute_docstring %}
+
+""",
+    ),
+    Edit(
+        name="model-field-docstrings",
+        template="model.py.jinja",
+        why="Upstream's are wider than our lines and padded with spaces.",
+        old="""{{ docstring(property.description | safe_for_docstring) | wordwrap(112) }}
+""",
+        new="""{{ attribute_docstring(property.description) }}
+""",
     ),
     Edit(
         name="model-keyword-only",
         template="model.py.jinja",
-        why="Positional order is the order of the spec, which changes; the base class shows only set fields.",
+        why="Positional order is the order of the spec, which changes; the base class shows only set fields,"
+        " and holds additional properties for every model.",
         old="""@_attrs_define
 class {{ class_name }}:
+    {{ docstring(class_docstring_content(model)) | indent(4) }}
 """,
-        new="""@_attrs_define(kw_only=True, repr=False)
+        new="""@define(kw_only=True, repr=False)
 class {{ class_name }}(Model):
+    {{ docstring(model.description or (class_name + ".")) }}
 """,
     ),
     Edit(
         name="model-additional-properties",
         template="model.py.jinja",
-        why="The base class holds them, for every model, and takes them in its initialiser.",
+        why="They are a field of the base class, which its initialiser takes.",
         old="""    {% if model.additional_properties %}
     additional_properties: dict[str, {{ additional_property_type }}] = _attrs_field(init=False, factory=dict)
     {% endif %}
@@ -139,12 +159,21 @@ class {{ class_name }}(Model):
         name="enum-open",
         template="literal_enum.py.jinja",
         why="A value that a newer server knows must not lose a message: the type stays open, nothing is checked.",
-        old="""{{ enum.class_info.name }} = Literal{{ "%r" | format(enum.values|list|sort) }}
+        old="""from typing import Literal
+
+{{ enum.class_info.name }} = Literal{{ "%r" | format(enum.values|list|sort) }}
 
 """,
-        new="""{{ enum.class_info.name }} = Literal{{ "%r" | format(enum.values|list|sort) }} | str
+        new="""{% from "ours/text.jinja" import attribute_docstring %}
+\"\"\"The values of `{{ enum.class_info.name }}`.\"\"\"
+
+from __future__ import annotations
+
+from typing import Literal
+
+{{ enum.class_info.name }} = Literal{{ "%r" | format(enum.values | list | sort) }} | str
 {% if enum.description %}
-\"\"\"{{ enum.description | safe_for_docstring }}\"\"\"
+{{ attribute_docstring(enum.description) }}
 {% endif %}
 {% if false %}
 """,
@@ -172,16 +201,19 @@ from ...client import AuthenticatedClient, Client
 from ...types import Response, UNSET
 from ... import errors
 """,
-        new="""from __future__ import annotations
+        new="""{% from "ours/text.jinja" import summary, wrap %}
+\"\"\"{{ summary(endpoint) }}\"\"\"
+
+from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from ...types import (
-    UNSET, Request, Response, anything, boolean, decode_json, encode_json, error_model, integer, is_error, list_of,
-    number, numbers, one_of, or_null, read_body, string, with_query
+from ...errors import ApiError
+from ...reading import (
+    anything, boolean, decode_json, error_model, integer, is_error, list_of, number, numbers, one_of, or_null,
+    read_body, string
 )
-from ... import errors
+from ...types import Request, Response, encode_json, path_segment
 """,
     ),
     Edit(
@@ -210,24 +242,6 @@ from ... import errors
     )).parsed
 {% endif %}
 {% endif %}
-""",
-    ),
-    Edit(
-        name="package-exports",
-        template="package_init.py.jinja",
-        why="There is one client; a key goes into its headers.",
-        old="""from .client import AuthenticatedClient, Client
-
-__all__ = (
-    "AuthenticatedClient",
-    "Client",
-)
-""",
-        new="""from .client import Client
-from .errors import ApiError, InvalidBody
-from .types import UNSET, Unset
-
-__all__ = ("UNSET", "ApiError", "Client", "InvalidBody", "Unset")
 """,
     ),
 )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .chat_chunk import ChatChunk
@@ -58,6 +57,66 @@ if TYPE_CHECKING:
     from .web_search_request import WebSearchRequest
     from .web_search_response import WebSearchResponse
     from .web_search_result import WebSearchResult
+else:
+    from ..lazy import lazy_members
+
+    __getattr__, __dir__ = lazy_members(
+        __name__,
+        {
+            "ChatChunk": "chat_chunk",
+            "ChatRequest": "chat_request",
+            "ChatResponse": "chat_response",
+            "CloudStatus": "cloud_status",
+            "CopyRequest": "copy_request",
+            "CreateInfo": "create_info",
+            "CreateRequest": "create_request",
+            "DebugInfo": "debug_info",
+            "DeleteRequest": "delete_request",
+            "EmbedRequest": "embed_request",
+            "EmbedResponse": "embed_response",
+            "EmbeddingRequest": "embedding_request",
+            "EmbeddingResponse": "embedding_response",
+            "ErrorResponse": "error_response",
+            "GenerateChunk": "generate_chunk",
+            "GenerateRequest": "generate_request",
+            "GenerateResponse": "generate_response",
+            "ListModelResponse": "list_model_response",
+            "ListResponse": "list_response",
+            "Logprob": "logprob",
+            "Message": "message",
+            "MessageRole": "message_role",
+            "ModelDetails": "model_details",
+            "ModelRecommendation": "model_recommendation",
+            "ModelRecommendationsResponse": "model_recommendations_response",
+            "Options": "options",
+            "ProcessModelResponse": "process_model_response",
+            "ProcessResponse": "process_response",
+            "ProgressChunk": "progress_chunk",
+            "ProgressResponse": "progress_response",
+            "PullRequest": "pull_request",
+            "PushRequest": "push_request",
+            "ResponseMessage": "response_message",
+            "ShowRequest": "show_request",
+            "ShowResponse": "show_response",
+            "StatusResponse": "status_response",
+            "Tensor": "tensor",
+            "ThinkLevel": "think_level",
+            "TokenLogprob": "token_logprob",
+            "Tool": "tool",
+            "ToolCall": "tool_call",
+            "ToolCallFunction": "tool_call_function",
+            "ToolFunction": "tool_function",
+            "ToolFunctionParameters": "tool_function_parameters",
+            "ToolProperty": "tool_property",
+            "UserResponse": "user_response",
+            "VersionResponse": "version_response",
+            "WebFetchRequest": "web_fetch_request",
+            "WebFetchResponse": "web_fetch_response",
+            "WebSearchRequest": "web_search_request",
+            "WebSearchResponse": "web_search_response",
+            "WebSearchResult": "web_search_result",
+        },
+    )
 
 __all__ = (
     "ChatChunk",
@@ -113,70 +172,3 @@ __all__ = (
     "WebSearchResponse",
     "WebSearchResult",
 )
-
-_MODULES = {
-    "ChatChunk": ".chat_chunk",
-    "ChatRequest": ".chat_request",
-    "ChatResponse": ".chat_response",
-    "CloudStatus": ".cloud_status",
-    "CopyRequest": ".copy_request",
-    "CreateInfo": ".create_info",
-    "CreateRequest": ".create_request",
-    "DebugInfo": ".debug_info",
-    "DeleteRequest": ".delete_request",
-    "EmbedRequest": ".embed_request",
-    "EmbedResponse": ".embed_response",
-    "EmbeddingRequest": ".embedding_request",
-    "EmbeddingResponse": ".embedding_response",
-    "ErrorResponse": ".error_response",
-    "GenerateChunk": ".generate_chunk",
-    "GenerateRequest": ".generate_request",
-    "GenerateResponse": ".generate_response",
-    "ListModelResponse": ".list_model_response",
-    "ListResponse": ".list_response",
-    "Logprob": ".logprob",
-    "Message": ".message",
-    "MessageRole": ".message_role",
-    "ModelDetails": ".model_details",
-    "ModelRecommendation": ".model_recommendation",
-    "ModelRecommendationsResponse": ".model_recommendations_response",
-    "Options": ".options",
-    "ProcessModelResponse": ".process_model_response",
-    "ProcessResponse": ".process_response",
-    "ProgressChunk": ".progress_chunk",
-    "ProgressResponse": ".progress_response",
-    "PullRequest": ".pull_request",
-    "PushRequest": ".push_request",
-    "ResponseMessage": ".response_message",
-    "ShowRequest": ".show_request",
-    "ShowResponse": ".show_response",
-    "StatusResponse": ".status_response",
-    "Tensor": ".tensor",
-    "ThinkLevel": ".think_level",
-    "TokenLogprob": ".token_logprob",
-    "Tool": ".tool",
-    "ToolCall": ".tool_call",
-    "ToolCallFunction": ".tool_call_function",
-    "ToolFunction": ".tool_function",
-    "ToolFunctionParameters": ".tool_function_parameters",
-    "ToolProperty": ".tool_property",
-    "UserResponse": ".user_response",
-    "VersionResponse": ".version_response",
-    "WebFetchRequest": ".web_fetch_request",
-    "WebFetchResponse": ".web_fetch_response",
-    "WebSearchRequest": ".web_search_request",
-    "WebSearchResponse": ".web_search_response",
-    "WebSearchResult": ".web_search_result",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_MODULES[name], __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])

@@ -1,62 +1,56 @@
+"""The model `ChatResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.debug_info import DebugInfo
 from ..models.logprob import Logprob
 from ..models.response_message import ResponseMessage
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    boolean,
-    integer,
-    list_of,
-    string,
-)
+from ..reading import Fields, boolean, integer, list_of, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ChatResponse(Model):
-    """A whole reply of the model. The counts and durations are there only when `done` is true, and each only when it is
-    not 0.
+    """A whole reply of the model.
 
+    The counts and durations are there only when `done` is true, and each only when it is not 0.
     """
 
     model: str
-    """ The model's name as the request spelled it. """
+    """The model's name as the request spelled it."""
     created_at: str
-    """ When the server made this, in UTC. """
+    """When the server made this, in UTC."""
     message: ResponseMessage
-    """ A message of the model, or the next piece of one. """
+    """A message of the model, or the next piece of one."""
     done: bool
-    """ True when the reply is complete; false means that it was cut off. """
+    """True when the reply is complete; false means that it was cut off."""
     done_reason: str | Unset = UNSET
-    """ Why it ended: `stop`, `length` (the limit of tokens), `load` or `unload` (no messages were sent). """
+    """Why it ended: `stop`, `length` (the limit of tokens), `load` or `unload` (no messages were sent)."""
     remote_model: str | Unset = UNSET
-    """ Name of the model on the host that ran it. Since 0.12. """
+    """Name of the model on the host that ran it. Since 0.12."""
     remote_host: str | Unset = UNSET
-    """ Host that ran the model, for a stub of a remote one. Since 0.12. """
+    """Host that ran the model, for a stub of a remote one. Since 0.12."""
     logprobs: list[Logprob] | Unset = UNSET
-    """ One entry for each token, where asked for. Since 0.12.11. """
+    """One entry for each token, where asked for. Since 0.12.11."""
     debug_info: DebugInfo | Unset = UNSET
-    """ The answer to `_debug_render_only`. """
+    """The answer to `_debug_render_only`."""
     total_duration: int | Unset = UNSET
-    """ From the request to the end, in nanoseconds. """
+    """From the request to the end, in nanoseconds."""
     load_duration: int | Unset = UNSET
-    """ Waiting in the queue and loading the model, in nanoseconds. """
+    """Waiting in the queue and loading the model, in nanoseconds."""
     prompt_eval_count: int | Unset = UNSET
-    """ Tokens of the prompt. """
+    """Tokens of the prompt."""
     prompt_eval_duration: int | Unset = UNSET
-    """ Processing the prompt, in nanoseconds. """
+    """Processing the prompt, in nanoseconds."""
     eval_count: int | Unset = UNSET
-    """ Tokens generated. """
+    """Tokens generated."""
     eval_duration: int | Unset = UNSET
-    """ Generating them, in nanoseconds. """
+    """Generating them, in nanoseconds."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "model": "model",

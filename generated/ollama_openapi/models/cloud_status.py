@@ -1,31 +1,26 @@
+"""The model `CloudStatus`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    Fields,
-    Model,
-    boolean,
-    string,
-)
+from ..reading import Fields, boolean, string
+from ..types import Model
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class CloudStatus(Model):
     """Whether a server may use ollama.com."""
 
     disabled: bool
-    """ True where it may not. """
+    """True where it may not."""
     source: str
-    """ What switched it off: `none`, `env`, `config` or `both`. """
+    """What switched it off: `none`, `env`, `config` or `both`."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "disabled": "disabled",
-        "source": "source",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"disabled": "disabled", "source": "source"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:

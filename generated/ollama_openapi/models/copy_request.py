@@ -1,30 +1,26 @@
+"""The model `CopyRequest`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    Fields,
-    Model,
-    string,
-)
+from ..reading import Fields, string
+from ..types import Model
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class CopyRequest(Model):
     """Which model to copy, and to what name."""
 
     source: str
-    """ Name of the model to copy. """
+    """Name of the model to copy."""
     destination: str
-    """ Name of the copy. """
+    """Name of the copy."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "source": "source",
-        "destination": "destination",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"source": "source", "destination": "destination"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:

@@ -1,39 +1,34 @@
+"""The model `CreateInfo`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    integer,
-    list_of,
-    string,
-)
+from ..reading import Fields, integer, list_of, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class CreateInfo(Model):
     """Facts about a new model that its files do not tell. Since 0.12."""
 
     capabilities: list[str] | Unset = UNSET
-    """ Capabilities to add, such as `tools` or `vision`. """
+    """Capabilities to add, such as `tools` or `vision`."""
     model_family: str | Unset = UNSET
-    """ Architecture of the model. """
+    """Architecture of the model."""
     base_name: str | Unset = UNSET
-    """ Name of the model that it descends from. """
+    """Name of the model that it descends from."""
     quantization_level: str | Unset = UNSET
-    """ Quantization to show. """
+    """Quantization to show."""
     parameter_size: str | Unset = UNSET
-    """ Number of parameters to show, such as `7B`. """
+    """Number of parameters to show, such as `7B`."""
     context_length: int | Unset = UNSET
-    """ Context length in tokens, at least 0. """
+    """Context length in tokens, at least 0."""
     embedding_length: int | Unset = UNSET
-    """ Length of the embedding vectors, at least 0. """
+    """Length of the embedding vectors, at least 0."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "capabilities": "capabilities",

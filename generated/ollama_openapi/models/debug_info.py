@@ -1,28 +1,24 @@
+"""The model `DebugInfo`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    integer,
-    string,
-)
+from ..reading import Fields, integer, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class DebugInfo(Model):
     """The answer to `_debug_render_only`."""
 
     rendered_template: str
-    """ The prompt that the model would get. """
+    """The prompt that the model would get."""
     image_count: int | Unset = UNSET
-    """ Images that would go with it; left out when there are none. """
+    """Images that would go with it; left out when there are none."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "rendered_template": "rendered_template",

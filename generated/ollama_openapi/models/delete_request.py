@@ -1,32 +1,26 @@
+"""The model `DeleteRequest`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    string,
-)
+from ..reading import Fields, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class DeleteRequest(Model):
     """Which model to delete."""
 
     model: str
-    """ Name of the model. Without a tag, `latest` is meant. """
+    """Name of the model. Without a tag, `latest` is meant."""
     name: str | Unset = UNSET
-    """ Older name of `model`, read where that is empty. """
+    """Older name of `model`, read where that is empty."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "model": "model",
-        "name": "name",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"model": "model", "name": "name"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:

@@ -1,37 +1,31 @@
+"""The model `EmbedResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    integer,
-    list_of,
-    numbers,
-    string,
-)
+from ..reading import Fields, integer, list_of, numbers, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class EmbedResponse(Model):
     """Vectors of length 1, one for each text."""
 
     model: str
-    """ The model's name as the request spelled it. """
+    """The model's name as the request spelled it."""
     embeddings: list[list[float]]
-    """ In the order of the input. Empty for no input, for an empty list, and for one empty text that is not in a
-    list. """
+    """In the order of the input. Empty for no input, for an empty list, and for one empty text that is not
+    in a list."""
     total_duration: int | Unset = UNSET
-    """ From the request to the end, in nanoseconds. """
+    """From the request to the end, in nanoseconds."""
     load_duration: int | Unset = UNSET
-    """ Waiting in the queue and loading the model, in nanoseconds. """
+    """Waiting in the queue and loading the model, in nanoseconds."""
     prompt_eval_count: int | Unset = UNSET
-    """ Tokens of all texts together. """
+    """Tokens of all texts together."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "model": "model",

@@ -1,33 +1,32 @@
+"""The model `ErrorResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    integer,
-    string,
-)
+from ..reading import Fields, integer, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ErrorResponse(Model):
-    """Why a request failed. A line of a stream that has `error` is one of these too, with that field alone."""
+    """Why a request failed.
+
+    A line of a stream that has `error` is one of these too, with that field alone.
+    """
 
     error: str
-    """ What went wrong, for people to read. The text itself may be JSON, where the runner's own answer was passed
-    on. """
+    """What went wrong, for people to read. The text itself may be JSON, where the runner's own answer was
+    passed on."""
     signin_url: str | Unset = UNSET
-    """ Where to sign in, with status 401. """
+    """Where to sign in, with status 401."""
     status_code: int | Unset = UNSET
-    """ Status of the host that runs a remote model, where that failed. """
+    """Status of the host that runs a remote model, where that failed."""
     status: str | Unset = UNSET
-    """ Status line of the host that runs a remote model, where that failed. """
+    """Status line of the host that runs a remote model, where that failed."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "error": "error",

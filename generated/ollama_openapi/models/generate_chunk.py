@@ -1,71 +1,66 @@
+"""The model `GenerateChunk`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.debug_info import DebugInfo
 from ..models.logprob import Logprob
 from ..models.tool_call import ToolCall
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    boolean,
-    integer,
-    list_of,
-    numbers,
-    string,
-)
+from ..reading import Fields, boolean, integer, list_of, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class GenerateChunk(Model):
-    """One line of a streamed reply. The last one has `done: true`, the counts and the durations; each of these is there
-    only when it is not 0.
+    """One line of a streamed reply.
 
+    The last one has `done: true`, the counts and the durations; each of these is there only when it is
+    not 0.
     """
 
     model: str
-    """ The model's name as the request spelled it. """
+    """The model's name as the request spelled it."""
     created_at: str
-    """ When the server made this line, in UTC. """
+    """When the server made this line, in UTC."""
     response: str
-    """ The next piece of the text; may be empty. """
+    """The next piece of the text; may be empty."""
     done: bool
-    """ True on the last line of a complete reply. """
+    """True on the last line of a complete reply."""
     thinking: str | Unset = UNSET
-    """ The next piece of what the model thinks before it answers. """
+    """The next piece of what the model thinks before it answers."""
     done_reason: str | Unset = UNSET
-    """ Why it ended, on the last line: `stop`, `length` (the limit of tokens), `load` or `unload` (no prompt was
-    sent). """
+    """Why it ended, on the last line: `stop`, `length` (the limit of tokens), `load` or `unload` (no
+    prompt was sent)."""
     context: list[int] | Unset = UNSET
-    """ The tokens so far, to send with the next prompt, on the last line. Never with `raw`. """
+    """The tokens so far, to send with the next prompt, on the last line. Never with `raw`."""
     tool_calls: list[ToolCall] | Unset = UNSET
-    """ Calls that the model asks for, on the last line; only models with a built-in parser send them here. Since
-    0.11.1. """
+    """Calls that the model asks for, on the last line; only models with a built-in parser send them here.
+    Since 0.11.1."""
     remote_model: str | Unset = UNSET
-    """ Name of the model on the host that runs it. Since 0.12. """
+    """Name of the model on the host that runs it. Since 0.12."""
     remote_host: str | Unset = UNSET
-    """ Host that runs the model, for a stub of a remote one. Since 0.12. """
+    """Host that runs the model, for a stub of a remote one. Since 0.12."""
     logprobs: list[Logprob] | Unset = UNSET
-    """ One entry for each token of this line, where asked for. A line may have them and no text. Since 0.12.11. """
+    """One entry for each token of this line, where asked for. A line may have them and no text. Since
+    0.12.11."""
     debug_info: DebugInfo | Unset = UNSET
-    """ The answer to `_debug_render_only`. """
+    """The answer to `_debug_render_only`."""
     total_duration: int | Unset = UNSET
-    """ From the request to the end, in nanoseconds. """
+    """From the request to the end, in nanoseconds."""
     load_duration: int | Unset = UNSET
-    """ Waiting in the queue and loading the model, in nanoseconds. """
+    """Waiting in the queue and loading the model, in nanoseconds."""
     prompt_eval_count: int | Unset = UNSET
-    """ Tokens of the prompt. """
+    """Tokens of the prompt."""
     prompt_eval_duration: int | Unset = UNSET
-    """ Processing the prompt, in nanoseconds. """
+    """Processing the prompt, in nanoseconds."""
     eval_count: int | Unset = UNSET
-    """ Tokens generated. """
+    """Tokens generated."""
     eval_duration: int | Unset = UNSET
-    """ Generating them, in nanoseconds. """
+    """Generating them, in nanoseconds."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "model": "model",
@@ -103,7 +98,7 @@ class GenerateChunk(Model):
             done=fields.required("done", boolean),
             thinking=fields.optional("thinking", string),
             done_reason=fields.optional("done_reason", string),
-            context=fields.optional("context", numbers),
+            context=fields.optional("context", list_of(integer)),
             tool_calls=fields.optional("tool_calls", list_of(ToolCall.from_dict)),
             remote_model=fields.optional("remote_model", string),
             remote_host=fields.optional("remote_host", string),

@@ -1,69 +1,62 @@
+"""The model `GenerateResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.debug_info import DebugInfo
 from ..models.logprob import Logprob
 from ..models.tool_call import ToolCall
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    boolean,
-    integer,
-    list_of,
-    numbers,
-    string,
-)
+from ..reading import Fields, boolean, integer, list_of, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class GenerateResponse(Model):
-    """A whole reply of the model. The counts and durations are there only when `done` is true, and each only when it is
-    not 0.
+    """A whole reply of the model.
 
+    The counts and durations are there only when `done` is true, and each only when it is not 0.
     """
 
     model: str
-    """ The model's name as the request spelled it. """
+    """The model's name as the request spelled it."""
     created_at: str
-    """ When the server made this, in UTC. """
+    """When the server made this, in UTC."""
     response: str
-    """ The text; may be empty. """
+    """The text; may be empty."""
     done: bool
-    """ True when the reply is complete; false means that it was cut off. """
+    """True when the reply is complete; false means that it was cut off."""
     thinking: str | Unset = UNSET
-    """ What the model thought before it answered. """
+    """What the model thought before it answered."""
     done_reason: str | Unset = UNSET
-    """ Why it ended: `stop`, `length` (the limit of tokens), `load` or `unload` (no prompt was sent). """
+    """Why it ended: `stop`, `length` (the limit of tokens), `load` or `unload` (no prompt was sent)."""
     context: list[int] | Unset = UNSET
-    """ The tokens so far, to send with the next prompt. Never with `raw`. """
+    """The tokens so far, to send with the next prompt. Never with `raw`."""
     tool_calls: list[ToolCall] | Unset = UNSET
-    """ Calls that the model asks for; only models with a built-in parser send them here. Since 0.11.1. """
+    """Calls that the model asks for; only models with a built-in parser send them here. Since 0.11.1."""
     remote_model: str | Unset = UNSET
-    """ Name of the model on the host that ran it. Since 0.12. """
+    """Name of the model on the host that ran it. Since 0.12."""
     remote_host: str | Unset = UNSET
-    """ Host that ran the model, for a stub of a remote one. Since 0.12. """
+    """Host that ran the model, for a stub of a remote one. Since 0.12."""
     logprobs: list[Logprob] | Unset = UNSET
-    """ One entry for each token, where asked for. Since 0.12.11. """
+    """One entry for each token, where asked for. Since 0.12.11."""
     debug_info: DebugInfo | Unset = UNSET
-    """ The answer to `_debug_render_only`. """
+    """The answer to `_debug_render_only`."""
     total_duration: int | Unset = UNSET
-    """ From the request to the end, in nanoseconds. """
+    """From the request to the end, in nanoseconds."""
     load_duration: int | Unset = UNSET
-    """ Waiting in the queue and loading the model, in nanoseconds. """
+    """Waiting in the queue and loading the model, in nanoseconds."""
     prompt_eval_count: int | Unset = UNSET
-    """ Tokens of the prompt. """
+    """Tokens of the prompt."""
     prompt_eval_duration: int | Unset = UNSET
-    """ Processing the prompt, in nanoseconds. """
+    """Processing the prompt, in nanoseconds."""
     eval_count: int | Unset = UNSET
-    """ Tokens generated. """
+    """Tokens generated."""
     eval_duration: int | Unset = UNSET
-    """ Generating them, in nanoseconds. """
+    """Generating them, in nanoseconds."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "model": "model",
@@ -101,7 +94,7 @@ class GenerateResponse(Model):
             done=fields.required("done", boolean),
             thinking=fields.optional("thinking", string),
             done_reason=fields.optional("done_reason", string),
-            context=fields.optional("context", numbers),
+            context=fields.optional("context", list_of(integer)),
             tool_calls=fields.optional("tool_calls", list_of(ToolCall.from_dict)),
             remote_model=fields.optional("remote_model", string),
             remote_host=fields.optional("remote_host", string),

@@ -1,44 +1,39 @@
+"""The model `ListModelResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.model_details import ModelDetails
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    integer,
-    list_of,
-    string,
-)
+from ..reading import Fields, integer, list_of, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ListModelResponse(Model):
     """One model of a server."""
 
     name: str
-    """ Its name in the shortest form, always with the tag. """
+    """Its name in the shortest form, always with the tag."""
     model: str
-    """ The same as `name`. """
+    """The same as `name`."""
     modified_at: str
-    """ When it was made or pulled, in the server's own time zone. """
+    """When it was made or pulled, in the server's own time zone."""
     size: int
-    """ All its files together, in bytes. """
+    """All its files together, in bytes."""
     digest: str
-    """ SHA-256 of its manifest file: 64 hexadecimal digits without a `sha256:` in front. """
+    """SHA-256 of its manifest file: 64 hexadecimal digits without a `sha256:` in front."""
     details: ModelDetails
-    """ What a model is. A text is empty where the server does not know. """
+    """What a model is. A text is empty where the server does not know."""
     capabilities: list[str] | Unset = UNSET
-    """ What it can do, such as `completion`, `tools`, `vision`; `/api/show` knows better. Since 0.30. """
+    """What it can do, such as `completion`, `tools`, `vision`; `/api/show` knows better. Since 0.30."""
     remote_model: str | Unset = UNSET
-    """ Name on the host that runs it, for a stub of a remote model. Since 0.12. """
+    """Name on the host that runs it, for a stub of a remote model. Since 0.12."""
     remote_host: str | Unset = UNSET
-    """ Host that runs it, for a stub of a remote model. Since 0.12. """
+    """Host that runs it, for a stub of a remote model. Since 0.12."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "name": "name",

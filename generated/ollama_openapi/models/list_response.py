@@ -1,28 +1,25 @@
+"""The model `ListResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.list_model_response import ListModelResponse
-from ..types import (
-    Fields,
-    Model,
-    list_of,
-)
+from ..reading import Fields, list_of
+from ..types import Model
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ListResponse(Model):
     """The models of a server."""
 
     models: list[ListModelResponse]
-    """ One entry for each name. """
+    """One entry for each name."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "models": "models",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"models": "models"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:

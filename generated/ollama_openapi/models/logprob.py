@@ -1,36 +1,30 @@
+"""The model `Logprob`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.token_logprob import TokenLogprob
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    list_of,
-    number,
-    numbers,
-    string,
-)
+from ..reading import Fields, integer, list_of, number, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class Logprob(Model):
     """The log probability of a generated token."""
 
     token: str
-    """ Text of the token. """
+    """Text of the token."""
     logprob: float
-    """ Natural logarithm of its probability. """
+    """Natural logarithm of its probability."""
     bytes_: list[int] | Unset = UNSET
-    """ The text in UTF-8, byte by byte; not the token's own bytes where that is half a character. Left out for an
-    empty token. """
+    """The text in UTF-8, byte by byte; not the token's own bytes where that is half a character. Left out
+    for an empty token."""
     top_logprobs: list[TokenLogprob] | Unset = UNSET
-    """ The most likely tokens at this position, where asked for. """
+    """The most likely tokens at this position, where asked for."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "token": "token",
@@ -50,7 +44,7 @@ class Logprob(Model):
         return cls(
             token=fields.required("token", string),
             logprob=fields.required("logprob", number),
-            bytes_=fields.optional("bytes", numbers),
+            bytes_=fields.optional("bytes", list_of(integer)),
             top_logprobs=fields.optional("top_logprobs", list_of(TokenLogprob.from_dict)),
             additional_properties=fields.rest(),
         )

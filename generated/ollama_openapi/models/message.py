@@ -1,40 +1,36 @@
+"""The model `Message`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.message_role import MessageRole
 from ..models.tool_call import ToolCall
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    list_of,
-    string,
-)
+from ..reading import Fields, list_of, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class Message(Model):
     """One message of a conversation, as sent to the server."""
 
     role: MessageRole
-    """ Who speaks. `tool` is the result of a call that the model asked for. """
+    """Who speaks. `tool` is the result of a call that the model asked for."""
     content: str | Unset = UNSET
-    """ The text. A list of parts, as other APIs have it, is refused. """
+    """The text. A list of parts, as other APIs have it, is refused."""
     thinking: str | Unset = UNSET
-    """ What the model thought before it answered, from an earlier reply. """
+    """What the model thought before it answered, from an earlier reply."""
     images: list[str] | Unset = UNSET
-    """ Images, or WAV or MP3 sound, each in base64 with the standard alphabet and padding. """
+    """Images, or WAV or MP3 sound, each in base64 with the standard alphabet and padding."""
     tool_calls: list[ToolCall] | Unset = UNSET
-    """ Calls that the model asked for, from an earlier reply. """
+    """Calls that the model asked for, from an earlier reply."""
     tool_name: str | Unset = UNSET
-    """ Name of the function that this message is the result of, for the role `tool`. """
+    """Name of the function that this message is the result of, for the role `tool`."""
     tool_call_id: str | Unset = UNSET
-    """ `id` of the call that this message is the result of, for the role `tool`. Since 0.12.10. """
+    """`id` of the call that this message is the result of, for the role `tool`. Since 0.12.10."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "role": "role",

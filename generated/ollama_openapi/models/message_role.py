@@ -1,3 +1,7 @@
+"""The values of `MessageRole`."""
+
+from __future__ import annotations
+
 from typing import Literal
 
 MessageRole = Literal["assistant", "system", "tool", "user"] | str

@@ -1,42 +1,36 @@
+"""The model `ModelDetails`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    integer,
-    list_of,
-    or_null,
-    string,
-)
+from ..reading import Fields, integer, list_of, or_null, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ModelDetails(Model):
     """What a model is. A text is empty where the server does not know."""
 
     parent_model: str
-    """ The model, or the uploaded file, that it was made from. Always empty in `/api/ps`. """
+    """The model, or the uploaded file, that it was made from. Always empty in `/api/ps`."""
     format_: str
-    """ File format, such as `gguf` or `safetensors`. """
+    """File format, such as `gguf` or `safetensors`."""
     family: str
-    """ Architecture, such as `llama`. """
+    """Architecture, such as `llama`."""
     families: list[str] | None
-    """ Architectures of all its parts; null where the model names none. """
+    """Architectures of all its parts; null where the model names none."""
     parameter_size: str
-    """ Number of parameters for people to read, such as `8.0B`. """
+    """Number of parameters for people to read, such as `8.0B`."""
     quantization_level: str
-    """ Quantization, such as `Q4_K_M`. """
+    """Quantization, such as `Q4_K_M`."""
     context_length: int | Unset = UNSET
-    """ Context length in tokens; only in `/api/tags`. Since 0.30. """
+    """Context length in tokens; only in `/api/tags`. Since 0.30."""
     embedding_length: int | Unset = UNSET
-    """ Length of the embedding vectors; only in `/api/tags`. Since 0.30. """
+    """Length of the embedding vectors; only in `/api/tags`. Since 0.30."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "parent_model": "parent_model",

@@ -1,36 +1,32 @@
+"""The model `ModelRecommendation`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    integer,
-    string,
-)
+from ..reading import Fields, integer, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ModelRecommendation(Model):
     """A model that Ollama suggests."""
 
     model: str
-    """ Its name. """
+    """Its name."""
     description: str
-    """ What it is good for. """
+    """What it is good for."""
     context_length: int | Unset = UNSET
-    """ Context length in tokens. """
+    """Context length in tokens."""
     max_output_tokens: int | Unset = UNSET
-    """ Most tokens of one reply. """
+    """Most tokens of one reply."""
     vram_bytes: int | Unset = UNSET
-    """ Memory of a GPU that it needs, in bytes. """
+    """Memory of a GPU that it needs, in bytes."""
     required_plan: str | Unset = UNSET
-    """ Plan of ollama.com that it needs. """
+    """Plan of ollama.com that it needs."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "model": "model",

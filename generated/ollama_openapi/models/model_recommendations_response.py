@@ -1,28 +1,25 @@
+"""The model `ModelRecommendationsResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.model_recommendation import ModelRecommendation
-from ..types import (
-    Fields,
-    Model,
-    list_of,
-)
+from ..reading import Fields, list_of
+from ..types import Model
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ModelRecommendationsResponse(Model):
     """Models that Ollama suggests."""
 
     recommendations: list[ModelRecommendation]
-    """ The suggestions, the best first. """
+    """The suggestions, the best first."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "recommendations": "recommendations",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"recommendations": "recommendations"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -33,8 +30,6 @@ class ModelRecommendationsResponse(Model):
         """
         fields = Fields("ModelRecommendationsResponse", src_dict)
         return cls(
-            recommendations=fields.required(
-                "recommendations", list_of(ModelRecommendation.from_dict)
-            ),
+            recommendations=fields.required("recommendations", list_of(ModelRecommendation.from_dict)),
             additional_properties=fields.rest(),
         )

@@ -1,72 +1,66 @@
+"""The model `Options`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    boolean,
-    integer,
-    list_of,
-    number,
-    string,
-)
+from ..reading import Fields, boolean, integer, list_of, number, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class Options(Model):
-    """Settings of the model for this request. A value of the wrong type is answered with status 500; unknown names are
-    ignored. Changing `num_ctx`, `num_batch`, `num_gpu`, `main_gpu`, `use_mmap`, `num_thread` or `draft_num_predict`
-    reloads the model.
+    """Settings of the model for this request.
 
+    A value of the wrong type is answered with status 500; unknown names are ignored. Changing
+    `num_ctx`, `num_batch`, `num_gpu`, `main_gpu`, `use_mmap`, `num_thread` or `draft_num_predict`
+    reloads the model.
     """
 
     num_ctx: int | Unset = UNSET
-    """ Context length in tokens. Left out, the server's OLLAMA_CONTEXT_LENGTH, else 4096, 32768 or 262144 by the
-    memory of the GPU. """
+    """Context length in tokens. Left out, the server's OLLAMA_CONTEXT_LENGTH, else 4096, 32768 or 262144
+    by the memory of the GPU."""
     num_batch: int | Unset = UNSET
-    """ Tokens of the prompt that are processed at once. 512 where left out. """
+    """Tokens of the prompt that are processed at once. 512 where left out."""
     num_gpu: int | Unset = UNSET
-    """ Layers to place on the GPU. -1, chosen by the server, where left out. """
+    """Layers to place on the GPU. -1, chosen by the server, where left out."""
     main_gpu: int | Unset = UNSET
-    """ Index of the GPU to use first. """
+    """Index of the GPU to use first."""
     use_mmap: bool | Unset = UNSET
-    """ Map the weights into memory instead of reading them. """
+    """Map the weights into memory instead of reading them."""
     num_thread: int | Unset = UNSET
-    """ CPU threads. 0, chosen by the runner, where left out. """
+    """CPU threads. 0, chosen by the runner, where left out."""
     draft_num_predict: int | Unset = UNSET
-    """ Tokens to draft ahead with the draft model. 4 where left out and there is such a model. Since 0.30. """
+    """Tokens to draft ahead with the draft model. 4 where left out and there is such a model. Since 0.30."""
     num_keep: int | Unset = UNSET
-    """ Tokens at the start of the context that a shift keeps. 4 where left out. """
+    """Tokens at the start of the context that a shift keeps. 4 where left out."""
     seed: int | Unset = UNSET
-    """ Start of the random numbers. -1, a new one each time, where left out. """
+    """Start of the random numbers. -1, a new one each time, where left out."""
     num_predict: int | Unset = UNSET
-    """ Most tokens to generate. -1 where left out, which the server ends at ten times the context length. """
+    """Most tokens to generate. -1 where left out, which the server ends at ten times the context length."""
     top_k: int | Unset = UNSET
-    """ Choose among this many most likely tokens. 40 where left out. """
+    """Choose among this many most likely tokens. 40 where left out."""
     top_p: float | Unset = UNSET
-    """ Choose among the most likely tokens whose probabilities sum up to this. 0.9 where left out. """
+    """Choose among the most likely tokens whose probabilities sum up to this. 0.9 where left out."""
     min_p: float | Unset = UNSET
-    """ Leave out tokens less likely than this share of the likeliest one. 0 where left out. """
+    """Leave out tokens less likely than this share of the likeliest one. 0 where left out."""
     typical_p: float | Unset = UNSET
-    """ Locally typical sampling; 1, where left out, is off. """
+    """Locally typical sampling; 1, where left out, is off."""
     repeat_last_n: int | Unset = UNSET
-    """ How many tokens back the penalties look. 64 where left out. """
+    """How many tokens back the penalties look. 64 where left out."""
     temperature: float | Unset = UNSET
-    """ How freely the next token is chosen; 0 always takes the likeliest. 0.8 where left out. """
+    """How freely the next token is chosen; 0 always takes the likeliest. 0.8 where left out."""
     repeat_penalty: float | Unset = UNSET
-    """ Factor against repetition; 1 is off. 1 where left out (1.1 before 0.32.10). """
+    """Factor against repetition; 1 is off. 1 where left out (1.1 before 0.32.10)."""
     presence_penalty: float | Unset = UNSET
-    """ Penalty on tokens that occurred at all. 0 where left out. """
+    """Penalty on tokens that occurred at all. 0 where left out."""
     frequency_penalty: float | Unset = UNSET
-    """ Penalty on tokens by how often they occurred. 0 where left out. """
+    """Penalty on tokens by how often they occurred. 0 where left out."""
     stop: list[str] | Unset = UNSET
-    """ Texts that end the reply. A list also where there is only one. """
+    """Texts that end the reply. A list also where there is only one."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "num_ctx": "num_ctx",

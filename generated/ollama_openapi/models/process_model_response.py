@@ -1,41 +1,37 @@
+"""The model `ProcessModelResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.model_details import ModelDetails
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    integer,
-    string,
-)
+from ..reading import Fields, integer, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ProcessModelResponse(Model):
     """One loaded model."""
 
     name: str
-    """ Its name in the shortest form, always with the tag. """
+    """Its name in the shortest form, always with the tag."""
     model: str
-    """ The same as `name`. """
+    """The same as `name`."""
     size: int
-    """ Memory that it takes, in bytes. """
+    """Memory that it takes, in bytes."""
     digest: str
-    """ SHA-256 of the manifest file that it was loaded from, 64 hexadecimal digits. """
+    """SHA-256 of the manifest file that it was loaded from, 64 hexadecimal digits."""
     details: ModelDetails
-    """ What a model is. A text is empty where the server does not know. """
+    """What a model is. A text is empty where the server does not know."""
     expires_at: str
-    """ When it will be unloaded, in the server's own time zone; centuries ahead where it stays for ever. """
+    """When it will be unloaded, in the server's own time zone; centuries ahead where it stays for ever."""
     size_vram: int
-    """ How much of `size` is memory of a GPU, in bytes. """
+    """How much of `size` is memory of a GPU, in bytes."""
     context_length: int | Unset = UNSET
-    """ Context length it was loaded with, in tokens. Since 0.10. """
+    """Context length it was loaded with, in tokens. Since 0.10."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "name": "name",

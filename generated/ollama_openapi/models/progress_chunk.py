@@ -1,32 +1,28 @@
+"""The model `ProgressChunk`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    integer,
-    string,
-)
+from ..reading import Fields, integer, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ProgressChunk(Model):
     """One step of a pull, push or create."""
 
     status: str
-    """ What happens, for people to read; `success` at the end. The text differs from version to version. """
+    """What happens, for people to read; `success` at the end. The text differs from version to version."""
     digest: str | Unset = UNSET
-    """ The blob that this is about. Not always a digest: `sha256:model` and a row of zeros occur. """
+    """The blob that this is about. Not always a digest: `sha256:model` and a row of zeros occur."""
     total: int | Unset = UNSET
-    """ Size of the blob, in bytes. """
+    """Size of the blob, in bytes."""
     completed: int | Unset = UNSET
-    """ How much of it is done, in bytes; left out at 0. It can go back, and need not reach `total`. """
+    """How much of it is done, in bytes; left out at 0. It can go back, and need not reach `total`."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "status": "status",

@@ -1,32 +1,28 @@
+"""The model `ProgressResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    integer,
-    string,
-)
+from ..reading import Fields, integer, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ProgressResponse(Model):
     """How a pull, push or create ended: the status is `success`; failures are errors."""
 
     status: str
-    """ The text `success`. """
+    """The text `success`."""
     digest: str | Unset = UNSET
-    """ What the status is about; see `ProgressChunk`. """
+    """What the status is about; see `ProgressChunk`."""
     total: int | Unset = UNSET
-    """ Size of it, in bytes. """
+    """Size of it, in bytes."""
     completed: int | Unset = UNSET
-    """ How much is done, in bytes. """
+    """How much is done, in bytes."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "status": "status",

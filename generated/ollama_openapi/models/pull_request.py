@@ -1,36 +1,32 @@
+"""The model `PullRequest`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    boolean,
-    string,
-)
+from ..reading import Fields, boolean, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class PullRequest(Model):
     """Which model to download, and how."""
 
     model: str
-    """ Name of the model; a host in it is the registry to ask. """
+    """Name of the model; a host in it is the registry to ask."""
     insecure: bool | Unset = UNSET
-    """ Talk to the registry over plain http. """
+    """Talk to the registry over plain http."""
     stream: bool | Unset = UNSET
-    """ Answer line by line. The server takes true where it is left out. """
+    """Answer line by line. The server takes true where it is left out."""
     username: str | Unset = UNSET
-    """ Ignored by the server. """
+    """Ignored by the server."""
     password: str | Unset = UNSET
-    """ Ignored by the server. """
+    """Ignored by the server."""
     name: str | Unset = UNSET
-    """ Older name of `model`, read where that is empty. """
+    """Older name of `model`, read where that is empty."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "model": "model",

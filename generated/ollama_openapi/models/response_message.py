@@ -1,35 +1,31 @@
+"""The model `ResponseMessage`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.tool_call import ToolCall
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    list_of,
-    string,
-)
+from ..reading import Fields, list_of, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ResponseMessage(Model):
     """A message of the model, or the next piece of one."""
 
     role: str
-    """ `assistant`; empty where only the prompt was rendered, and as the model's file has it in the messages of
-    `/api/show`. """
+    """`assistant`; empty where only the prompt was rendered, and as the model's file has it in the
+    messages of `/api/show`."""
     content: str
-    """ The text; may be empty. """
+    """The text; may be empty."""
     thinking: str | Unset = UNSET
-    """ What the model thinks before it answers. """
+    """What the model thinks before it answers."""
     tool_calls: list[ToolCall] | Unset = UNSET
-    """ Whole calls, never pieces of one. They come on the last line of a stream or on earlier ones, depending on
-    the model. """
+    """Whole calls, never pieces of one. They come on the last line of a stream or on earlier ones,
+    depending on the model."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "role": "role",

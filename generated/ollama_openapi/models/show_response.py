@@ -1,64 +1,59 @@
+"""The model `ShowResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.model_details import ModelDetails
 from ..models.response_message import ResponseMessage
 from ..models.tensor import Tensor
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    anything,
-    list_of,
-    string,
-)
+from ..reading import Fields, anything, list_of, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ShowResponse(Model):
     """Everything the server tells about a model."""
 
     details: ModelDetails
-    """ What a model is. A text is empty where the server does not know. """
+    """What a model is. A text is empty where the server does not know."""
     model_info: Any
-    """ A JSON object with the keys and values of the model's GGUF file. Arrays are null unless `verbose` was asked
-    for. Empty for a stub of a remote model. """
+    """A JSON object with the keys and values of the model's GGUF file. Arrays are null unless `verbose`
+    was asked for. Empty for a stub of a remote model."""
     modified_at: str
-    """ When it was made or pulled, in the server's own time zone. """
+    """When it was made or pulled, in the server's own time zone."""
     capabilities: list[str] | Unset = UNSET
-    """ What it can do: `completion`, `tools`, `insert`, `vision`, `embedding`, `thinking`, `image`, `audio`, and
-    what newer servers add. """
+    """What it can do: `completion`, `tools`, `insert`, `vision`, `embedding`, `thinking`, `image`,
+    `audio`, and what newer servers add."""
     license_: str | Unset = UNSET
-    """ All its licences, joined by line ends. """
+    """All its licences, joined by line ends."""
     modelfile: str | Unset = UNSET
-    """ A Modelfile that makes it again, with paths of the server's own disk. """
+    """A Modelfile that makes it again, with paths of the server's own disk."""
     parameters: str | Unset = UNSET
-    """ Its options for people to read, a line each, in no fixed order. Not meant to be parsed. """
+    """Its options for people to read, a line each, in no fixed order. Not meant to be parsed."""
     template: str | Unset = UNSET
-    """ Its prompt template. """
+    """Its prompt template."""
     system: str | Unset = UNSET
-    """ Its system prompt. """
+    """Its system prompt."""
     messages: list[ResponseMessage] | Unset = UNSET
-    """ Messages that every conversation starts with, without images. """
+    """Messages that every conversation starts with, without images."""
     projector_info: Any | Unset = UNSET
-    """ A JSON object with the keys and values of its projector's GGUF file. """
+    """A JSON object with the keys and values of its projector's GGUF file."""
     tensors: list[Tensor] | Unset = UNSET
-    """ Its tensors; for `safetensors` models only with `verbose`. """
+    """Its tensors; for `safetensors` models only with `verbose`."""
     renderer: str | Unset = UNSET
-    """ Name of a built-in prompt renderer; not sent for local models. Since 0.12. """
+    """Name of a built-in prompt renderer; not sent for local models. Since 0.12."""
     parser: str | Unset = UNSET
-    """ Name of a built-in parser of replies; not sent for local models. Since 0.12. """
+    """Name of a built-in parser of replies; not sent for local models. Since 0.12."""
     requires: str | Unset = UNSET
-    """ Oldest server version that can run it. Since 0.14. """
+    """Oldest server version that can run it. Since 0.14."""
     remote_model: str | Unset = UNSET
-    """ Name on the host that runs it, for a stub of a remote model. Since 0.12. """
+    """Name on the host that runs it, for a stub of a remote model. Since 0.12."""
     remote_host: str | Unset = UNSET
-    """ Host that runs it, for a stub of a remote model. Since 0.12. """
+    """Host that runs it, for a stub of a remote model. Since 0.12."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "details": "details",

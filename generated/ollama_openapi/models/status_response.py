@@ -1,27 +1,25 @@
+"""The model `StatusResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.cloud_status import CloudStatus
-from ..types import (
-    Fields,
-    Model,
-)
+from ..reading import Fields
+from ..types import Model
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class StatusResponse(Model):
     """What a server may do beyond its own machine."""
 
     cloud: CloudStatus
-    """ Whether a server may use ollama.com. """
+    """Whether a server may use ollama.com."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "cloud": "cloud",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"cloud": "cloud"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -31,7 +29,4 @@ class StatusResponse(Model):
             InvalidBody: A required field is missing, or a value is of another type.
         """
         fields = Fields("StatusResponse", src_dict)
-        return cls(
-            cloud=fields.required("cloud", CloudStatus.from_dict),
-            additional_properties=fields.rest(),
-        )
+        return cls(cloud=fields.required("cloud", CloudStatus.from_dict), additional_properties=fields.rest())

@@ -1,35 +1,28 @@
+"""The model `Tensor`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    Fields,
-    Model,
-    numbers,
-    or_null,
-    string,
-)
+from ..reading import Fields, integer, list_of, or_null, string
+from ..types import Model
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class Tensor(Model):
     """One tensor of a model."""
 
     name: str
-    """ Name of the tensor. """
+    """Name of the tensor."""
     type_: str
-    """ Type of its elements, such as `F32` or `Q4_K`. """
+    """Type of its elements, such as `F32` or `Q4_K`."""
     shape: list[int] | None
-    """ Length of each dimension. """
+    """Length of each dimension."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "name": "name",
-        "type_": "type",
-        "shape": "shape",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"name": "name", "type_": "type", "shape": "shape"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -42,6 +35,6 @@ class Tensor(Model):
         return cls(
             name=fields.required("name", string),
             type_=fields.required("type", string),
-            shape=fields.required("shape", or_null(numbers)),
+            shape=fields.required("shape", or_null(list_of(integer))),
             additional_properties=fields.rest(),
         )

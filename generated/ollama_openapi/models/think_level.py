@@ -1,3 +1,7 @@
+"""The values of `ThinkLevel`."""
+
+from __future__ import annotations
+
 from typing import Literal
 
 ThinkLevel = Literal["high", "low", "max", "medium"] | str

@@ -1,37 +1,28 @@
+"""The model `TokenLogprob`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    number,
-    numbers,
-    string,
-)
+from ..reading import Fields, integer, list_of, number, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class TokenLogprob(Model):
     """The log probability of a token that could have been chosen."""
 
     token: str
-    """ Text of the token. """
+    """Text of the token."""
     logprob: float
-    """ Natural logarithm of its probability. """
+    """Natural logarithm of its probability."""
     bytes_: list[int] | Unset = UNSET
-    """ The text in UTF-8, byte by byte. Left out for an empty token. """
+    """The text in UTF-8, byte by byte. Left out for an empty token."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "token": "token",
-        "logprob": "logprob",
-        "bytes_": "bytes",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"token": "token", "logprob": "logprob", "bytes_": "bytes"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -44,6 +35,6 @@ class TokenLogprob(Model):
         return cls(
             token=fields.required("token", string),
             logprob=fields.required("logprob", number),
-            bytes_=fields.optional("bytes", numbers),
+            bytes_=fields.optional("bytes", list_of(integer)),
             additional_properties=fields.rest(),
         )

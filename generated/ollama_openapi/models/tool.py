@@ -1,37 +1,29 @@
+"""The model `Tool`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.tool_function import ToolFunction
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    anything,
-    string,
-)
+from ..reading import Fields, anything, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class Tool(Model):
     """A function that the model may ask to call."""
 
     function: ToolFunction
-    """ Name, purpose and arguments of a function. """
+    """Name, purpose and arguments of a function."""
     type_: str | Unset = UNSET
-    """ The text `function`. """
+    """The text `function`."""
     items: Any | Unset = UNSET
-    """ Passed to the template as it is; JSON of any kind. """
+    """Passed to the template as it is; JSON of any kind."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "function": "function",
-        "type_": "type",
-        "items": "items",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"function": "function", "type_": "type", "items": "items"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:

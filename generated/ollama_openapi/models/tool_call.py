@@ -1,33 +1,27 @@
+"""The model `ToolCall`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.tool_call_function import ToolCallFunction
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    string,
-)
+from ..reading import Fields, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ToolCall(Model):
     """A call that the model asks for."""
 
     function: ToolCallFunction
-    """ The function to call and its arguments. """
+    """The function to call and its arguments."""
     id: str | Unset = UNSET
-    """ Identifies the call. Since 0.12.10. """
+    """Identifies the call. Since 0.12.10."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "function": "function",
-        "id": "id",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"function": "function", "id": "id"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:

@@ -1,37 +1,28 @@
+"""The model `ToolCallFunction`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    anything,
-    integer,
-    string,
-)
+from ..reading import Fields, anything, integer, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ToolCallFunction(Model):
     """The function to call and its arguments."""
 
     name: str
-    """ Name of the function. """
+    """Name of the function."""
     arguments: Any
-    """ A JSON object from argument names to values; empty for a call without any. """
+    """A JSON object from argument names to values; empty for a call without any."""
     index: int | Unset = UNSET
-    """ Position among the calls of the reply. Servers before 0.12.6 leave 0 out. """
+    """Position among the calls of the reply. Servers before 0.12.6 leave 0 out."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "name": "name",
-        "arguments": "arguments",
-        "index": "index",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"name": "name", "arguments": "arguments", "index": "index"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:

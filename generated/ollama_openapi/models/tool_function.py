@@ -1,31 +1,28 @@
+"""The model `ToolFunction`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.tool_function_parameters import ToolFunctionParameters
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    string,
-)
+from ..reading import Fields, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ToolFunction(Model):
     """Name, purpose and arguments of a function."""
 
     name: str
-    """ Name of the function. """
+    """Name of the function."""
     description: str | Unset = UNSET
-    """ What the function does, for the model to read. """
+    """What the function does, for the model to read."""
     parameters: ToolFunctionParameters | Unset = UNSET
-    """ The arguments of a function: a JSON Schema object, of which the server keeps only the keywords listed here.
-    """
+    """The arguments of a function: a JSON Schema object, of which the server keeps only the keywords
+    listed here."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "name": "name",

@@ -1,36 +1,33 @@
+"""The model `ToolFunctionParameters`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    anything,
-    list_of,
-    string,
-)
+from ..reading import Fields, anything, list_of, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ToolFunctionParameters(Model):
-    """The arguments of a function: a JSON Schema object, of which the server keeps only the keywords listed here."""
+    """The arguments of a function: a JSON Schema object, of which the server keeps only the keywords
+    listed here.
+    """
 
     type_: str | Unset = UNSET
-    """ The text `object`. """
+    """The text `object`."""
     defs: Any | Unset = UNSET
-    """ Shared schemas; JSON of any kind, kept as it is. """
+    """Shared schemas; JSON of any kind, kept as it is."""
     items: Any | Unset = UNSET
-    """ JSON of any kind, kept as it is. """
+    """JSON of any kind, kept as it is."""
     required: list[str] | Unset = UNSET
-    """ Names of the arguments that the model must give. """
+    """Names of the arguments that the model must give."""
     properties: Any | Unset = UNSET
-    """ A JSON object from the name of each argument to its schema, which has the keywords of `ToolProperty`. Its
-    order reaches the model. """
+    """A JSON object from the name of each argument to its schema, which has the keywords of
+    `ToolProperty`. Its order reaches the model."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "type_": "type",

@@ -1,44 +1,39 @@
+"""The model `ToolProperty`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    anything,
-    list_of,
-    one_of,
-    string,
-)
+from ..reading import Fields, anything, list_of, one_of, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class ToolProperty(Model):
-    """The schema of one argument. The server drops every other keyword of JSON Schema, such as `default`, `format` or
-    `$ref`, without a word.
+    """The schema of one argument.
 
+    The server drops every other keyword of JSON Schema, such as `default`, `format` or `$ref`, without
+    a word.
     """
 
     type_: list[str] | str | Unset = UNSET
-    """ One text or a list of texts. """
+    """One text or a list of texts."""
     description: str | Unset = UNSET
-    """ What the argument means, for the model to read. """
+    """What the argument means, for the model to read."""
     enum: list[Any] | Unset = UNSET
-    """ The values to choose from. """
+    """The values to choose from."""
     items: Any | Unset = UNSET
-    """ Schema of the elements of an array; JSON of any kind, kept as it is. """
+    """Schema of the elements of an array; JSON of any kind, kept as it is."""
     any_of: list[ToolProperty] | Unset = UNSET
-    """ Alternatives, each with the same keywords as here. """
+    """Alternatives, each with the same keywords as here."""
     properties: Any | Unset = UNSET
-    """ A JSON object from the name of each field of a nested object to its schema, which has the same keywords as
-    here. """
+    """A JSON object from the name of each field of a nested object to its schema, which has the same
+    keywords as here."""
     required: list[str] | Unset = UNSET
-    """ Names of the fields of a nested object that must be given. """
+    """Names of the fields of a nested object that must be given."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "type_": "type",

@@ -1,39 +1,36 @@
+"""The model `UserResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    string,
-)
+from ..reading import Fields, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class UserResponse(Model):
     """An account of ollama.com."""
 
     id: str
-    """ A UUID. """
+    """A UUID."""
     email: str
-    """ E-mail address. """
+    """E-mail address."""
     name: str
-    """ Name of the account. """
+    """Name of the account."""
     bio: str | Unset = UNSET
-    """ What its owner says about themselves. """
+    """What its owner says about themselves."""
     avatarurl: str | Unset = UNSET
-    """ Address of its picture. """
+    """Address of its picture."""
     firstname: str | Unset = UNSET
-    """ First name. """
+    """First name."""
     lastname: str | Unset = UNSET
-    """ Last name. """
+    """Last name."""
     plan: str | Unset = UNSET
-    """ Its plan; `free` where ollama.com names none. """
+    """Its plan; `free` where ollama.com names none."""
 
     _json_names: ClassVar[dict[str, str]] = {
         "id": "id",

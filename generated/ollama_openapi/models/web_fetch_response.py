@@ -1,36 +1,28 @@
+"""The model `WebFetchResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    list_of,
-    string,
-)
+from ..reading import Fields, list_of, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class WebFetchResponse(Model):
     """A page of the web as text."""
 
     title: str
-    """ Title of the page. """
+    """Title of the page."""
     content: str
-    """ Its text. """
+    """Its text."""
     links: list[str] | Unset = UNSET
-    """ Addresses that it links to; left out when there are none. """
+    """Addresses that it links to; left out when there are none."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "title": "title",
-        "content": "content",
-        "links": "links",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"title": "title", "content": "content", "links": "links"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:

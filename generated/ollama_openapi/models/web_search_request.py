@@ -1,33 +1,26 @@
+"""The model `WebSearchRequest`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    UNSET,
-    Fields,
-    Model,
-    Unset,
-    integer,
-    string,
-)
+from ..reading import Fields, integer, string
+from ..types import UNSET, Model, Unset
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class WebSearchRequest(Model):
     """What to search for."""
 
     query: str
-    """ The words to search for. """
+    """The words to search for."""
     max_results: int | Unset = UNSET
-    """ Most results to return, up to 10. 5 where left out. """
+    """Most results to return, up to 10. 5 where left out."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "query": "query",
-        "max_results": "max_results",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"query": "query", "max_results": "max_results"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:

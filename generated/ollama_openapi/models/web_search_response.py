@@ -1,29 +1,25 @@
+"""The model `WebSearchResponse`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
 from ..models.web_search_result import WebSearchResult
-from ..types import (
-    Fields,
-    Model,
-    list_of,
-    or_null,
-)
+from ..reading import Fields, list_of, or_null
+from ..types import Model
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class WebSearchResponse(Model):
     """What a search found."""
 
     results: list[WebSearchResult] | None
-    """ The pages, the best first. """
+    """The pages, the best first."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "results": "results",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"results": "results"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:

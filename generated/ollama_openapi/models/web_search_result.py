@@ -1,33 +1,28 @@
+"""The model `WebSearchResult`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from attrs import define as _attrs_define
+from attrs import define
 
-from ..types import (
-    Fields,
-    Model,
-    string,
-)
+from ..reading import Fields, string
+from ..types import Model
 
 
-@_attrs_define(kw_only=True, repr=False)
+@define(kw_only=True, repr=False)
 class WebSearchResult(Model):
     """One page that a search found."""
 
     title: str
-    """ Title of the page. """
+    """Title of the page."""
     url: str
-    """ Address of the page. """
+    """Address of the page."""
     content: str
-    """ A piece of its text. """
+    """A piece of its text."""
 
-    _json_names: ClassVar[dict[str, str]] = {
-        "title": "title",
-        "url": "url",
-        "content": "content",
-    }
+    _json_names: ClassVar[dict[str, str]] = {"title": "title", "url": "url", "content": "content"}
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:

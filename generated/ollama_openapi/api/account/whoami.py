@@ -1,50 +1,38 @@
+"""POST /api/me: The account that the server is signed in to."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ... import errors
+from ...errors import ApiError
 from ...models.error_response import ErrorResponse
 from ...models.user_response import UserResponse
-from ...types import (
-    Request,
-    Response,
-    error_model,
-    read_body,
-)
+from ...reading import error_model, read_body
+from ...types import Request, Response
 
 if TYPE_CHECKING:
     from ...client import Client
 
 
 def build_request() -> Request:
-    """POST /api/me: The account that the server is signed in to"""
-    path = "/api/me"
-    return Request(
-        method="POST",
-        path=path,
-    )
+    """Return the request."""
+    return Request(method="POST", path="/api/me")
 
 
 def parse(status_code: int, content: bytes) -> UserResponse:
     """Read an answer.
 
     Raises:
-        errors.ApiError: The status is no success.
-        errors.InvalidBody: The status is, but the body is not what the spec promises.
+        ApiError: The status is no success.
+        InvalidBody: The status is, but the body is not what the spec promises.
     """
     if not 200 <= status_code < 300:
-        raise errors.ApiError(status_code, content, error_model(ErrorResponse.from_dict, content))
+        raise ApiError(status_code, content, error_model(content, ErrorResponse.from_dict))
     return read_body("UserResponse", content, UserResponse.from_dict)
 
 
-def sync_detailed(
-    *,
-    client: Client,
-) -> Response[UserResponse]:
-    """POST /api/me: The account that the server is signed in to
-
-    Sends the request and returns the answer with its status and headers; raises like `parse`.
-    """
+def sync_detailed(*, client: Client) -> Response[UserResponse]:
+    """Send the request; return the answer with its status and headers. Raises like `parse`."""
     answer = client.send(build_request())
     return Response(
         status_code=answer.status_code,
@@ -54,13 +42,10 @@ def sync_detailed(
     )
 
 
-def sync(
-    *,
-    client: Client,
-) -> UserResponse:
-    """POST /api/me: The account that the server is signed in to
+def sync(*, client: Client) -> UserResponse:
+    """POST /api/me: The account that the server is signed in to.
 
-    401 with `signin_url` where it is not signed in, 503 where ollama.com cannot be reached. Since 0.12.
+        401 with `signin_url` where it is not signed in, 503 where ollama.com cannot be reached. Since 0.12.
 
     Raises like `parse`.
     """

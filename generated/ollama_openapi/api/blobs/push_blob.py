@@ -1,36 +1,28 @@
+"""POST /api/blobs/{digest}: Upload a blob."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from ... import errors
+from ...errors import ApiError
 from ...models.error_response import ErrorResponse
-from ...types import (
-    File,
-    Request,
-    Response,
-    error_model,
-)
+from ...reading import error_model
+from ...types import File, Request, Response, path_segment
 
 if TYPE_CHECKING:
     from ...client import Client
 
 
-def build_request(
-    digest: str,
-    *,
-    body: File,
-) -> Request:
-    """POST /api/blobs/{digest}: Upload a blob"""
-    path = "/api/blobs/{digest}".format(
-        digest=quote(str(digest), safe=""),
-    )
+def build_request(*, digest: str, body: File) -> Request:
+    """Return the request.
+
+    Raises:
+        ValueError: `digest` is empty or dots.
+    """
     return Request(
         method="POST",
-        path=path,
-        headers={
-            "Content-Type": "application/octet-stream",
-        },
+        path=f"/api/blobs/{path_segment('digest', digest)}",
+        headers={"Content-Type": "application/octet-stream"},
         content=body.payload,
     )
 
@@ -39,50 +31,28 @@ def parse(status_code: int, content: bytes) -> None:
     """Read an answer.
 
     Raises:
-        errors.ApiError: The status is no success.
-        errors.InvalidBody: The status is, but the body is not what the spec promises.
+        ApiError: The status is no success.
     """
     if not 200 <= status_code < 300:
-        raise errors.ApiError(status_code, content, error_model(ErrorResponse.from_dict, content))
+        raise ApiError(status_code, content, error_model(content, ErrorResponse.from_dict))
 
 
-def sync_detailed(
-    digest: str,
-    *,
-    client: Client,
-    body: File,
-) -> Response[None]:
-    """POST /api/blobs/{digest}: Upload a blob
-
-    Sends the request and returns the answer with its status and headers; raises like `parse`.
-    """
-    answer = client.send(
-        build_request(
-            digest=digest,
-            body=body,
-        )
-    )
+def sync_detailed(*, client: Client, digest: str, body: File) -> Response[None]:
+    """Send the request; return the answer with its status and headers. Raises like `parse`."""
+    answer = client.send(build_request(digest=digest, body=body))
     parse(answer.status_code, answer.content)
     return Response(
-        status_code=answer.status_code,
-        content=answer.content,
-        headers=answer.headers,
-        parsed=None,
+        status_code=answer.status_code, content=answer.content, headers=answer.headers, parsed=None
     )
 
 
-def sync(
-    digest: str,
-    *,
-    client: Client,
-    body: File,
-) -> None:
-    """POST /api/blobs/{digest}: Upload a blob
+def sync(*, client: Client, digest: str, body: File) -> None:
+    """POST /api/blobs/{digest}: Upload a blob.
 
-    The server hashes what it receives. Where the hash differs from the path it answers 400 and keeps
-    the bytes under their true digest. A blob that exists already is answered at once, the body unread,
-    so ask with HEAD first.
+        The server hashes what it receives. Where the hash differs from the path it answers 400 and keeps
+        the bytes under their true digest. A blob that exists already is answered at once, the body unread,
+        so ask with HEAD first.
 
     Raises like `parse`.
     """
-    sync_detailed(digest=digest, body=body, client=client)
+    sync_detailed(client=client, digest=digest, body=body)

@@ -1,35 +1,30 @@
+"""POST /api/embed: Embedding vectors of one or more texts."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ... import errors
+from ...errors import ApiError
 from ...models.embed_request import EmbedRequest
 from ...models.embed_response import EmbedResponse
 from ...models.error_response import ErrorResponse
-from ...types import (
-    Request,
-    Response,
-    encode_json,
-    error_model,
-    read_body,
-)
+from ...reading import error_model, read_body
+from ...types import Request, Response, encode_json
 
 if TYPE_CHECKING:
     from ...client import Client
 
 
-def build_request(
-    *,
-    body: EmbedRequest,
-) -> Request:
-    """POST /api/embed: Embedding vectors of one or more texts"""
-    path = "/api/embed"
+def build_request(*, body: EmbedRequest) -> Request:
+    """Return the request.
+
+    Raises:
+        ValueError: The body holds what JSON cannot, such as NaN.
+    """
     return Request(
         method="POST",
-        path=path,
-        headers={
-            "Content-Type": "application/json",
-        },
+        path="/api/embed",
+        headers={"Content-Type": "application/json"},
         content=encode_json(body.to_dict()),
     )
 
@@ -38,28 +33,17 @@ def parse(status_code: int, content: bytes) -> EmbedResponse:
     """Read an answer.
 
     Raises:
-        errors.ApiError: The status is no success.
-        errors.InvalidBody: The status is, but the body is not what the spec promises.
+        ApiError: The status is no success.
+        InvalidBody: The status is, but the body is not what the spec promises.
     """
     if not 200 <= status_code < 300:
-        raise errors.ApiError(status_code, content, error_model(ErrorResponse.from_dict, content))
+        raise ApiError(status_code, content, error_model(content, ErrorResponse.from_dict))
     return read_body("EmbedResponse", content, EmbedResponse.from_dict)
 
 
-def sync_detailed(
-    *,
-    client: Client,
-    body: EmbedRequest,
-) -> Response[EmbedResponse]:
-    """POST /api/embed: Embedding vectors of one or more texts
-
-    Sends the request and returns the answer with its status and headers; raises like `parse`.
-    """
-    answer = client.send(
-        build_request(
-            body=body,
-        )
-    )
+def sync_detailed(*, client: Client, body: EmbedRequest) -> Response[EmbedResponse]:
+    """Send the request; return the answer with its status and headers. Raises like `parse`."""
+    answer = client.send(build_request(body=body))
     return Response(
         status_code=answer.status_code,
         content=answer.content,
@@ -68,16 +52,12 @@ def sync_detailed(
     )
 
 
-def sync(
-    *,
-    client: Client,
-    body: EmbedRequest,
-) -> EmbedResponse:
-    """POST /api/embed: Embedding vectors of one or more texts
+def sync(*, client: Client, body: EmbedRequest) -> EmbedResponse:
+    """POST /api/embed: Embedding vectors of one or more texts.
 
-    Any model answers, whether or not it is made for embeddings. Most failures of the runner have status
-    400, so a 400 need not be the caller's fault.
+        Any model answers, whether or not it is made for embeddings. Most failures of the runner have status
+        400, so a 400 need not be the caller's fault.
 
     Raises like `parse`.
     """
-    return sync_detailed(body=body, client=client).parsed
+    return sync_detailed(client=client, body=body).parsed

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import (
@@ -18,6 +17,24 @@ if TYPE_CHECKING:
         recommend_models,
         show_model,
     )
+else:
+    from ...lazy import lazy_modules
+
+    __getattr__, __dir__ = lazy_modules(
+        __name__,
+        (
+            "copy_model",
+            "create_model",
+            "delete_model",
+            "head_models",
+            "list_models",
+            "list_running",
+            "pull_model",
+            "push_model",
+            "recommend_models",
+            "show_model",
+        ),
+    )
 
 __all__ = (
     "copy_model",
@@ -31,13 +48,3 @@ __all__ = (
     "recommend_models",
     "show_model",
 )
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module(f".{name}", __name__)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])

@@ -1,33 +1,29 @@
+"""POST /api/copy: Give a model a second name."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ... import errors
+from ...errors import ApiError
 from ...models.copy_request import CopyRequest
 from ...models.error_response import ErrorResponse
-from ...types import (
-    Request,
-    Response,
-    encode_json,
-    error_model,
-)
+from ...reading import error_model
+from ...types import Request, Response, encode_json
 
 if TYPE_CHECKING:
     from ...client import Client
 
 
-def build_request(
-    *,
-    body: CopyRequest,
-) -> Request:
-    """POST /api/copy: Give a model a second name"""
-    path = "/api/copy"
+def build_request(*, body: CopyRequest) -> Request:
+    """Return the request.
+
+    Raises:
+        ValueError: The body holds what JSON cannot, such as NaN.
+    """
     return Request(
         method="POST",
-        path=path,
-        headers={
-            "Content-Type": "application/json",
-        },
+        path="/api/copy",
+        headers={"Content-Type": "application/json"},
         content=encode_json(body.to_dict()),
     )
 
@@ -36,45 +32,26 @@ def parse(status_code: int, content: bytes) -> None:
     """Read an answer.
 
     Raises:
-        errors.ApiError: The status is no success.
-        errors.InvalidBody: The status is, but the body is not what the spec promises.
+        ApiError: The status is no success.
     """
     if not 200 <= status_code < 300:
-        raise errors.ApiError(status_code, content, error_model(ErrorResponse.from_dict, content))
+        raise ApiError(status_code, content, error_model(content, ErrorResponse.from_dict))
 
 
-def sync_detailed(
-    *,
-    client: Client,
-    body: CopyRequest,
-) -> Response[None]:
-    """POST /api/copy: Give a model a second name
-
-    Sends the request and returns the answer with its status and headers; raises like `parse`.
-    """
-    answer = client.send(
-        build_request(
-            body=body,
-        )
-    )
+def sync_detailed(*, client: Client, body: CopyRequest) -> Response[None]:
+    """Send the request; return the answer with its status and headers. Raises like `parse`."""
+    answer = client.send(build_request(body=body))
     parse(answer.status_code, answer.content)
     return Response(
-        status_code=answer.status_code,
-        content=answer.content,
-        headers=answer.headers,
-        parsed=None,
+        status_code=answer.status_code, content=answer.content, headers=answer.headers, parsed=None
     )
 
 
-def sync(
-    *,
-    client: Client,
-    body: CopyRequest,
-) -> None:
-    """POST /api/copy: Give a model a second name
+def sync(*, client: Client, body: CopyRequest) -> None:
+    """POST /api/copy: Give a model a second name.
 
-    A model that has the new name already is replaced without a question.
+        A model that has the new name already is replaced without a question.
 
     Raises like `parse`.
     """
-    sync_detailed(body=body, client=client)
+    sync_detailed(client=client, body=body)

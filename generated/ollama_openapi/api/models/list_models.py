@@ -1,50 +1,38 @@
+"""GET /api/tags: Models that the server has."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ... import errors
+from ...errors import ApiError
 from ...models.error_response import ErrorResponse
 from ...models.list_response import ListResponse
-from ...types import (
-    Request,
-    Response,
-    error_model,
-    read_body,
-)
+from ...reading import error_model, read_body
+from ...types import Request, Response
 
 if TYPE_CHECKING:
     from ...client import Client
 
 
 def build_request() -> Request:
-    """GET /api/tags: Models that the server has"""
-    path = "/api/tags"
-    return Request(
-        method="GET",
-        path=path,
-    )
+    """Return the request."""
+    return Request(method="GET", path="/api/tags")
 
 
 def parse(status_code: int, content: bytes) -> ListResponse:
     """Read an answer.
 
     Raises:
-        errors.ApiError: The status is no success.
-        errors.InvalidBody: The status is, but the body is not what the spec promises.
+        ApiError: The status is no success.
+        InvalidBody: The status is, but the body is not what the spec promises.
     """
     if not 200 <= status_code < 300:
-        raise errors.ApiError(status_code, content, error_model(ErrorResponse.from_dict, content))
+        raise ApiError(status_code, content, error_model(content, ErrorResponse.from_dict))
     return read_body("ListResponse", content, ListResponse.from_dict)
 
 
-def sync_detailed(
-    *,
-    client: Client,
-) -> Response[ListResponse]:
-    """GET /api/tags: Models that the server has
-
-    Sends the request and returns the answer with its status and headers; raises like `parse`.
-    """
+def sync_detailed(*, client: Client) -> Response[ListResponse]:
+    """Send the request; return the answer with its status and headers. Raises like `parse`."""
     answer = client.send(build_request())
     return Response(
         status_code=answer.status_code,
@@ -54,11 +42,8 @@ def sync_detailed(
     )
 
 
-def sync(
-    *,
-    client: Client,
-) -> ListResponse:
-    """GET /api/tags: Models that the server has
+def sync(*, client: Client) -> ListResponse:
+    """GET /api/tags: Models that the server has.
 
     Raises like `parse`.
     """

@@ -1,43 +1,34 @@
+"""POST /api/push: Upload a model to a registry."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ... import errors
+from ...errors import ApiError
 from ...models.error_response import ErrorResponse
 from ...models.progress_chunk import ProgressChunk
 from ...models.progress_response import ProgressResponse
 from ...models.push_request import PushRequest
 from ...ndjson import ChunkStream
-from ...types import (
-    Request,
-    Response,
-    decode_json,
-    encode_json,
-    error_model,
-    is_error,
-    read_body,
-)
+from ...reading import decode_json, error_model, is_error, read_body
+from ...types import Request, Response, encode_json
 
 if TYPE_CHECKING:
     from ...client import Client
 
 
-def build_request(
-    *,
-    body: PushRequest,
-    stream: bool = False,
-) -> Request:
-    """POST /api/push: Upload a model to a registry
+def build_request(*, body: PushRequest, stream: bool = False) -> Request:
+    """Return the request.
 
-    Whatever the body says, ``stream`` goes out as the argument of that name.
+    ``stream`` goes out as the argument of that name says, whatever the body has there.
+
+    Raises:
+        ValueError: The body holds what JSON cannot, such as NaN.
     """
-    path = "/api/push"
     return Request(
         method="POST",
-        path=path,
-        headers={
-            "Content-Type": "application/json",
-        },
+        path="/api/push",
+        headers={"Content-Type": "application/json"},
         content=encode_json({**body.to_dict(), "stream": stream}),
     )
 
@@ -46,11 +37,11 @@ def parse(status_code: int, content: bytes) -> ProgressResponse:
     """Read an answer.
 
     Raises:
-        errors.ApiError: The status is no success.
-        errors.InvalidBody: The status is, but the body is not what the spec promises.
+        ApiError: The status is no success.
+        InvalidBody: The status is, but the body is not what the spec promises.
     """
     if not 200 <= status_code < 300:
-        raise errors.ApiError(status_code, content, error_model(ErrorResponse.from_dict, content))
+        raise ApiError(status_code, content, error_model(content, ErrorResponse.from_dict))
     return read_body("ProgressResponse", content, ProgressResponse.from_dict)
 
 
@@ -58,29 +49,18 @@ def parse_chunk(line: bytes) -> ProgressChunk:
     """Read one line of the stream.
 
     Raises:
-        errors.ApiError: It is the server's report of an error, after which the stream ends.
-        errors.InvalidBody: It is not what the spec promises.
+        ApiError: It is the server's report of an error, after which the stream ends.
+        InvalidBody: It is not what the spec promises.
     """
     value = decode_json("ProgressChunk", line)
     if is_error(value):
-        raise errors.ApiError(200, line, error_model(ErrorResponse.from_dict, line))
+        raise ApiError(200, line, error_model(line, ErrorResponse.from_dict))
     return ProgressChunk.from_dict(value)
 
 
-def sync_detailed(
-    *,
-    client: Client,
-    body: PushRequest,
-) -> Response[ProgressResponse]:
-    """POST /api/push: Upload a model to a registry
-
-    Sends the request and returns the answer with its status and headers; raises like `parse`.
-    """
-    answer = client.send(
-        build_request(
-            body=body,
-        )
-    )
+def sync_detailed(*, client: Client, body: PushRequest) -> Response[ProgressResponse]:
+    """Send the request; return the answer with its status and headers. Raises like `parse`."""
+    answer = client.send(build_request(body=body))
     return Response(
         status_code=answer.status_code,
         content=answer.content,
@@ -89,27 +69,19 @@ def sync_detailed(
     )
 
 
-def sync(
-    *,
-    client: Client,
-    body: PushRequest,
-) -> ProgressResponse:
-    """POST /api/push: Upload a model to a registry
+def sync(*, client: Client, body: PushRequest) -> ProgressResponse:
+    """POST /api/push: Upload a model to a registry.
 
-    Streams unless `stream` is false. While streaming, a failure, a missing model included, has status
-    200 and arrives as a line `{"error": "..."}`.
+        Streams unless `stream` is false. While streaming, a failure, a missing model included, has status
+        200 and arrives as a line `{"error": "..."}`.
 
-    Raises like `parse`.
+    Returns the whole answer at once: ``stream`` goes out as false. Raises like `parse`.
     """
-    return sync_detailed(body=body, client=client).parsed
+    return sync_detailed(client=client, body=body).parsed
 
 
-def stream(
-    *,
-    client: Client,
-    body: PushRequest,
-) -> ChunkStream[ProgressChunk]:
-    """POST /api/push: Upload a model to a registry
+def stream(*, client: Client, body: PushRequest) -> ChunkStream[ProgressChunk]:
+    """POST /api/push: Upload a model to a registry.
 
     Opens the stream at once, so that a refusal is raised here, and yields its chunks as they come: use it
     in a ``with`` block. Raises like `parse` and `parse_chunk`.

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import head_root, head_version, ping, server_status, server_version
+else:
+    from ...lazy import lazy_modules
 
-__all__ = (
-    "head_root",
-    "head_version",
-    "ping",
-    "server_status",
-    "server_version",
-)
+    __getattr__, __dir__ = lazy_modules(
+        __name__, ("head_root", "head_version", "ping", "server_status", "server_version")
+    )
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module(f".{name}", __name__)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__all__ = ("head_root", "head_version", "ping", "server_status", "server_version")

@@ -1,48 +1,36 @@
+"""GET /: Is a server there?"""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ... import errors
+from ...errors import ApiError
 from ...models.error_response import ErrorResponse
-from ...types import (
-    Request,
-    Response,
-    error_model,
-)
+from ...reading import error_model
+from ...types import Request, Response
 
 if TYPE_CHECKING:
     from ...client import Client
 
 
 def build_request() -> Request:
-    """GET /: Is a server there?"""
-    path = "/"
-    return Request(
-        method="GET",
-        path=path,
-    )
+    """Return the request."""
+    return Request(method="GET", path="/")
 
 
 def parse(status_code: int, content: bytes) -> str:
     """Read an answer.
 
     Raises:
-        errors.ApiError: The status is no success.
-        errors.InvalidBody: The status is, but the body is not what the spec promises.
+        ApiError: The status is no success.
     """
     if not 200 <= status_code < 300:
-        raise errors.ApiError(status_code, content, error_model(ErrorResponse.from_dict, content))
+        raise ApiError(status_code, content, error_model(content, ErrorResponse.from_dict))
     return content.decode("utf-8", errors="replace")
 
 
-def sync_detailed(
-    *,
-    client: Client,
-) -> Response[str]:
-    """GET /: Is a server there?
-
-    Sends the request and returns the answer with its status and headers; raises like `parse`.
-    """
+def sync_detailed(*, client: Client) -> Response[str]:
+    """Send the request; return the answer with its status and headers. Raises like `parse`."""
     answer = client.send(build_request())
     return Response(
         status_code=answer.status_code,
@@ -52,13 +40,10 @@ def sync_detailed(
     )
 
 
-def sync(
-    *,
-    client: Client,
-) -> str:
+def sync(*, client: Client) -> str:
     """GET /: Is a server there?
 
-    Answers the text `Ollama is running`.
+        Answers the text `Ollama is running`.
 
     Raises like `parse`.
     """

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .models.error_response import ErrorResponse
+    # In full, because this file is also checked where it is written, in spec/runtime.
+    from ollama_openapi.models.error_response import ErrorResponse
+
+_SHOWN = 500
 
 
 class ApiError(Exception):
@@ -24,8 +27,11 @@ class ApiError(Exception):
         self.parsed = parsed
 
     def __str__(self) -> str:
-        text = self.body[:500].decode("utf-8", errors="replace") if self.parsed is None else self.parsed.error
-        return f"HTTP status {self.status}: {text}"
+        if self.parsed is not None:
+            text = self.parsed.error
+        else:
+            text = self.body[:_SHOWN].decode("utf-8", errors="replace")
+        return f"HTTP status {self.status}" + (f": {text}" if text else "")
 
 
 class InvalidBody(Exception):
@@ -38,9 +44,7 @@ class InvalidBody(Exception):
         path: Where that is, from the root of the body: names and positions in lists.
     """
 
-    def __init__(
-        self, model: str, field: str | None, problem: str, path: tuple[str | int, ...] = ()
-    ) -> None:
+    def __init__(self, model: str, field: str | None, problem: str, path: tuple[str | int, ...] = ()) -> None:
         super().__init__(model, field, problem, path)
         self.model = model
         self.field = field

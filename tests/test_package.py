@@ -1,0 +1,132 @@
+"""The package as a whole: what importing it costs and gives."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import ollama_openapi
+import pytest
+
+import ollama_ext
+
+OPTIONAL = ("pika", "boto3", "botocore", "click", "rich", "pygments", "yaml")
+
+
+def python(code: str, *paths: Path) -> str:
+    """Run code in a fresh interpreter in which every warning is an error; return what it prints."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    found = [*map(str, paths), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(found)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)  # noqa: S603 - ours
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_the_package_imports_nothing_that_only_extras_need(tmp_path: Path) -> None:
+    for name in OPTIONAL:  # installed, as far as anybody can see
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name} was imported')")
+    loaded = python("import ollama_ext, sys; print(*sys.modules, sep='\\n')", tmp_path).split()
+    assert "ollama_ext.client" in loaded
+    assert {"ollama_ext.testing", "ollama_openapi.client", "httpx._main"}.isdisjoint(loaded)
+
+
+def test_importing_the_package_opens_nothing_and_starts_nothing() -> None:
+    code = """
+import socket, threading, sys
+def refuse(event, args):
+    if event.startswith(("socket.", "subprocess.")) and event != "socket.__new__":
+        raise SystemExit(event)
+sys.addaudithook(refuse)
+import ollama_ext
+print(threading.active_count())
+"""
+    assert python(code).strip() == "1"
+
+
+def test_the_public_names_are_sorted_complete_and_there() -> None:
+    names = ollama_ext.__all__
+    constants = [name for name in names if name.isupper()]
+    classes = [name for name in names if name[0].isupper() and not name.isupper()]
+    rest = [name for name in names if name[0].islower() or name[0] == "_"]
+    assert names == [*sorted(constants), *sorted(classes), *sorted(rest)]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert getattr(ollama_ext, name) is not None
+    offered = {
+        name
+        for name, value in vars(ollama_ext).items()
+        if not name.startswith("_")
+        and not inspect.ismodule(value)
+        and name not in {"annotations", "TYPE_CHECKING"}
+    }
+    assert offered - {"Any"} <= set(names)
+    assert set(names) <= set(dir(ollama_ext))
+
+
+def test_every_error_and_event_is_offered_at_the_top() -> None:
+    for module in ("errors", "events", "replies"):
+        defined = import_module(f"ollama_ext.{module}")
+        for name, value in vars(defined).items():
+            if inspect.isclass(value) and value.__module__ == defined.__name__ and not name.startswith("_"):
+                assert getattr(ollama_ext, name) is value
+
+
+def test_a_name_that_is_not_offered_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = getattr(ollama_ext, "nonsense")  # noqa: B009 - a name that type checkers refuse
+
+
+def test_everything_public_has_a_docstring() -> None:
+    for name in ollama_ext.__all__:
+        value = getattr(ollama_ext, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert value.__doc__, name
+            for attribute, member in vars(value).items():
+                if inspect.isfunction(member) and not attribute.startswith("_"):
+                    assert member.__doc__, f"{name}.{attribute}"
+
+
+def test_every_module_can_be_imported_alone_and_says_what_it_is_for() -> None:
+    for module in pkgutil.iter_modules(ollama_ext.__path__, "ollama_ext."):
+        assert import_module(module.name).__doc__
+    python(
+        "; ".join(f"import {each.name}" for each in pkgutil.iter_modules(ollama_ext.__path__, "ollama_ext."))
+    )
+
+
+def test_the_version_has_one_source() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", ollama_ext.__version__)
+    try:
+        installed = importlib.metadata.version("ollama-ext")
+    except importlib.metadata.PackageNotFoundError:  # a tree: the build reads the very same line
+        return
+    assert installed == ollama_ext.__version__
+
+
+@pytest.mark.parametrize("package", [ollama_ext, ollama_openapi])
+def test_both_packages_are_typed(package: object) -> None:
+    assert Path(str(inspect.getfile(package))).with_name("py.typed").is_file()  # type: ignore[arg-type]
+
+
+def test_the_http_stack_is_named_in_one_hand_written_module() -> None:
+    home = Path(str(ollama_ext.__file__)).parent
+    named = [
+        str(file.relative_to(home))
+        for file in home.rglob("*.py")
+        if re.search(r"^\s*(?:import|from) (?:httpx|httpcore|h11)\b", file.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert named == ["transport.py"]
+
+
+def test_no_hand_written_module_is_too_long_to_read_at_once() -> None:
+    home = Path(str(ollama_ext.__file__)).parent
+    lengths = {file.name: len(file.read_text("utf-8").splitlines()) for file in home.glob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 410} == {}

@@ -1,0 +1,419 @@
+"""Over real sockets: whatever happens to a connection, the outcome is typed, and no socket is left behind."""
+
+from __future__ import annotations
+
+import gzip
+import inspect
+import math
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from ollama_openapi.types import Request
+from sockets import nothing_left_behind
+from streams import chunk, line
+
+from ollama_ext import (
+    Client,
+    ConnectionFailed,
+    InvalidArgument,
+    InvalidResponse,
+    OllamaError,
+    OllamaTimeout,
+    ReplyStream,
+    StreamNotFinished,
+    StreamTruncated,
+    TextDelta,
+    parse_host,
+    transport,
+)
+from ollama_ext.testing import Body, FakeOllama, Lines, Raw, Recording, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHAT = "/api/chat"
+STALLED = Lines(chunk("a"), chunk("b"), chunk(done=True)).stall(math.inf, at=len(line(chunk("a"))) + 1)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeOllama]:
+    with FakeOllama() as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: FakeOllama) -> Iterator[Client]:
+    with Client(server.url) as made:
+        yield made
+
+
+@pytest.fixture
+def nothing_left_open() -> Iterator[None]:
+    with nothing_left_behind():
+        yield
+
+
+def ask(client: Client, path: str, *, stream: bool) -> Any:
+    """Ask for what a path gives; a stream is read to its end."""
+    if not stream:
+        return (client.chat if path == CHAT else client.generate)("m", "hi")
+    return (client.chat_stream if path == CHAT else client.generate_stream)("m", "hi").finish()
+
+
+# -- after the last chunk
+
+
+WHOLE = Lines(chunk("a"), chunk("b", done=True))
+
+
+@pytest.mark.usefixtures("nothing_left_open")
+@pytest.mark.parametrize(
+    "ending",
+    [
+        WHOLE.cut(len(WHOLE.body), "close"),
+        WHOLE.cut(len(WHOLE.body), "reset"),
+        WHOLE.stall(math.inf, at=len(WHOLE.body)),
+        Lines(chunk("a"), chunk("b", done=True), "garbage", {"error": "late"}),
+        Lines(chunk("a"), chunk("b", done=True), "garbage").split([1]),
+        Raw(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\nno chunk"
+            % (len(WHOLE.body), WHOLE.body)
+        ),
+        Raw(b"HTTP/1.1 200 OK\r\n\r\n" + WHOLE.body),
+    ],
+    ids=["close", "reset", "stall", "garbage", "garbage-bytes", "no-http", "until-close"],
+)
+def test_a_reply_is_whole_once_its_last_chunk_came_whatever_the_connection_does_next(
+    ending: Response, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_DRAIN_LIMIT", 0.02)
+    with FakeOllama() as server, Client(server.url) as client:
+        server.on("POST", CHAT, ending, WHOLE)
+        with client.chat_stream("m", "hi") as stream:
+            events = list(stream)
+        assert [event.type for event in events] == ["text", "text", "done"]
+        assert stream.reply.text == "ab"
+        assert client.chat_stream("m", "hi").finish().text == "ab"  # the next call is not harmed
+
+
+def test_a_server_that_does_not_end_the_body_is_left_after_a_while(
+    server: FakeOllama, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_DRAIN_LIMIT", 0.02)
+    server.on("POST", CHAT, WHOLE.stall(math.inf, at=len(WHOLE.body)))
+    assert client.chat_stream("m", "hi").finish().text == "ab"
+    server.wait_for_disconnect()
+
+
+def read_all(stream: ReplyStream[Any]) -> None:
+    list(stream)
+
+
+def stop_at_done(stream: ReplyStream[Any]) -> None:
+    with stream:
+        for event in stream:
+            if event.type == "done":
+                break
+
+
+def finish(stream: ReplyStream[Any]) -> None:
+    stream.finish()
+
+
+def read_texts(stream: ReplyStream[Any]) -> None:
+    "".join(stream.text_deltas())
+
+
+@pytest.mark.parametrize("read", [read_all, stop_at_done, finish, read_texts])
+@pytest.mark.parametrize("late", [0, 0.02])
+def test_the_connection_of_a_finished_stream_serves_the_next_call(
+    server: FakeOllama, client: Client, read: Callable[[ReplyStream[Any]], None], late: float
+) -> None:
+    server.on("POST", CHAT, WHOLE.stall(late, at=len(WHOLE.body)), Recording("chat-load"), WHOLE)
+    for _ in range(3):
+        read(client.chat_stream("m", "hi"))
+    client.server_version()
+    assert server.connections == 1
+
+
+def test_a_watchdog_that_wakes_too_late_leaves_the_connection_alone(
+    server: FakeOllama, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alarms: list[Callable[[], None]] = []
+
+    class LateTimer:
+        """A timer that was about to run when it was cancelled."""
+
+        daemon = False
+
+        def __init__(self, _seconds: float, function: Callable[[], None]) -> None:
+            alarms.append(function)
+
+        def start(self) -> None: ...
+        def cancel(self) -> None: ...
+
+    monkeypatch.setattr(threading, "Timer", LateTimer)
+    server.on("POST", CHAT, WHOLE.stall(0.02, at=len(WHOLE.body)), STALLED)
+    client.chat_stream("m", "hi").finish()
+    with client.chat_stream("m", "hi") as stream:  # on the same connection
+        assert next(stream) == TextDelta("a")
+        for wake in alarms:
+            wake()
+        assert len(alarms) == server.connections == 1
+        assert not server.requests[-1].disconnected
+
+
+def test_a_thread_that_cannot_be_started_costs_the_connection_not_the_reply(
+    server: FakeOllama, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    server.on("POST", CHAT, WHOLE.stall(math.inf, at=len(WHOLE.body)))
+    stream = client.chat_stream("m", "hi")
+    next(stream)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert stream.finish().text == "ab"
+
+
+# -- leaving early
+
+
+def leave_with(stream: ReplyStream[Any]) -> None:
+    with stream:
+        for _ in stream:
+            break
+
+
+def leave_by_exception(stream: ReplyStream[Any]) -> None:
+    def fail_in_the_loop() -> None:
+        with stream:
+            for _ in stream:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_in_the_loop()
+
+
+def leave_by_close_in_the_loop(stream: ReplyStream[Any]) -> None:
+    for _ in stream:
+        stream.close()
+
+
+def leave_unread(stream: ReplyStream[Any]) -> None:
+    with stream:
+        pass
+
+
+def close_twice(stream: ReplyStream[Any]) -> None:
+    stream.close()
+    stream.close()
+
+
+@pytest.mark.usefixtures("nothing_left_open")
+@pytest.mark.parametrize(
+    "leave", [leave_with, leave_by_exception, leave_by_close_in_the_loop, leave_unread, close_twice]
+)
+def test_leaving_early_closes_the_connection(leave: Callable[[ReplyStream[Any]], None]) -> None:
+    with FakeOllama() as server, Client(server.url) as client:
+        server.on("POST", CHAT, STALLED)
+        stream = client.chat_stream("m", "hi")
+        leave(stream)
+        assert server.wait_for_disconnect().path == CHAT
+        assert stream.partial.text in {"", "a"}
+        assert list(stream) == []
+        with pytest.raises(StreamNotFinished, match="left before its end") as caught:
+            stream.finish()
+        assert caught.value.partial == stream.partial
+
+
+@pytest.mark.usefixtures("nothing_left_open")
+@pytest.mark.parametrize("read", [False, True])
+def test_a_stream_that_is_dropped_closes_its_connection_at_once(read: bool) -> None:
+    with FakeOllama() as server, Client(server.url) as client:
+        server.on("POST", CHAT, STALLED)
+        stream = client.chat_stream("m", "hi")
+        if read:
+            next(stream)
+        del stream
+        server.wait_for_disconnect()
+
+
+def test_closing_the_client_ends_its_open_streams(server: FakeOllama, client: Client) -> None:
+    server.on("POST", CHAT, STALLED)
+    stream = client.chat_stream("m", "hi")
+    assert next(stream) == TextDelta("a")
+    client.close()
+    server.wait_for_disconnect()
+    with pytest.raises(StreamTruncated, match="client was closed") as caught:
+        next(stream)
+    assert caught.value.partial == stream.partial
+    assert stream.partial.text == "a"
+
+
+def test_closing_the_client_when_the_last_chunk_came_harms_nothing(
+    server: FakeOllama, client: Client
+) -> None:
+    server.on("POST", CHAT, WHOLE)
+    stream = client.chat_stream("m", "hi")
+    for event in stream:
+        if event.type == "done":
+            client.close()
+    assert stream.reply.text == "ab"
+
+
+def test_a_closed_client_says_so(server: FakeOllama) -> None:
+    client = Client(server.url)
+    client.close()
+    client.close()
+    for call in (client.list_models, lambda: client.chat("m", "x"), lambda: client.chat_stream("m", "x")):
+        with pytest.raises(OllamaError, match="closed"):
+            call()
+    assert server.requests == []
+
+
+# -- what the stack raises
+
+
+def exceptions_of_httpx() -> list[type[Exception]]:
+    classes = [each for _, each in inspect.getmembers(httpx, inspect.isclass) if issubclass(each, Exception)]
+    assert len(classes) > 20
+    return classes
+
+
+@pytest.mark.parametrize("kind", exceptions_of_httpx())
+def test_no_exception_of_the_http_stack_escapes(kind: type[Exception]) -> None:
+    request = httpx.Request("GET", "http://x")
+    if kind is httpx.HTTPStatusError:
+        error: Exception = httpx.HTTPStatusError("x", request=request, response=httpx.Response(500))
+    elif "message" in inspect.signature(kind).parameters:
+        error = kind("x")
+    else:
+        error = kind()
+    with (
+        pytest.raises(OllamaError) as caught,
+        transport.Transport(parse_host("x"), {}).errors(Request(method="GET", path="/p")),
+    ):
+        raise error
+    assert caught.value.request is not None
+    assert caught.value.request.url == "http://x:11434/p"
+    assert isinstance(caught.value, OllamaTimeout) == issubclass(kind, httpx.TimeoutException)
+
+
+def test_a_mistake_of_our_own_is_not_taken_for_one_of_the_stack() -> None:
+    about = transport.Transport(parse_host("x"), {}).errors(Request(method="GET", path="/p"))
+    with pytest.raises(RuntimeError, match="ours"), about:
+        raise RuntimeError("ours")
+
+
+def test_nobody_listening_is_a_failed_connection_with_advice() -> None:
+    with socket.socket() as placeholder:
+        placeholder.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{placeholder.getsockname()[1]}"
+        with Client(url) as client:
+            for call in (client.list_models, lambda: client.chat_stream("m", "x")):
+                with pytest.raises(ConnectionFailed, match=f"{url} .*is Ollama running there"):
+                    call()
+
+
+def test_a_silent_server_is_a_time_out_with_what_had_arrived(
+    server: FakeOllama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_TIMEOUT", httpx.Timeout(0.05))
+    with Client(server.url) as client:
+        server.on("POST", CHAT, STALLED)
+        with pytest.raises(OllamaTimeout, match=r"silent for 0\.05 s") as caught:
+            client.chat_stream("m", "x").finish()
+        assert caught.value.partial is not None
+        assert (caught.value.partial.text, caught.value.status) == ("a", 200)
+        server.on("POST", CHAT, WHOLE.delay(math.inf))
+        for call in (client.chat, client.chat_stream):
+            with pytest.raises(OllamaTimeout) as caught:
+                call("m", "x")
+            assert (caught.value.partial, caught.value.status, caught.value.model) == (None, None, "m")
+
+
+# -- encodings, proxies
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_compressed_answer_is_read_though_none_was_asked_for(
+    server: FakeOllama, client: Client, stream: bool
+) -> None:
+    body = WHOLE.body if stream else line(chunk("ab", done=True))
+    packed = gzip.compress(body)
+    server.on("POST", CHAT, Body(packed, headers={"Content-Encoding": "gzip"}).split([7]))
+    assert ask(client, CHAT, stream=stream).text == "ab"
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_is_not_compressed_as_it_says_is_invalid(
+    server: FakeOllama, client: Client, stream: bool
+) -> None:
+    server.on("POST", CHAT, Body(b"plain", headers={"Content-Encoding": "gzip"}))
+    with pytest.raises(InvalidResponse, match="not compressed as its headers say"):
+        ask(client, CHAT, stream=stream)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("HTTP_PROXY", "nonsense://x:1"), ("ALL_PROXY", "socks5://x:1"), ("SSL_CERT_FILE", "/no/such/file")],
+)
+def test_an_environment_that_cannot_be_used_is_said_when_the_client_is_made(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidArgument, match=name):
+        Client("https://ollama.example")
+    Client("localhost").close()  # which no proxy can reach
+
+
+def test_a_proxy_of_the_environment_is_used_for_other_machines_only(
+    server: FakeOllama, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeOllama() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with Client("http://gpu1.example:11434") as remote:
+            assert remote.server_version()
+        assert len(proxy.requests) == 1
+        assert client.server_version()
+        assert (len(proxy.requests), len(server.requests)) == (1, 1)
+
+
+# -- threads
+
+
+@pytest.mark.usefixtures("nothing_left_open")
+def test_one_client_serves_many_threads() -> None:
+    threads, rounds = 32, 8
+    barrier = threading.Barrier(threads)
+
+    def work(client: Client, number: int) -> None:
+        # A spelling of its own for each thread: the server echoes it, so that mixed-up answers show.
+        letters = zip("smollm", f"{number:06b}", strict=True)
+        model = "".join(letter.upper() if bit == "1" else letter for letter, bit in letters) + "2:135m"
+        barrier.wait(20)
+        for turn in range(rounds):
+            match (number + turn) % 4:
+                case 0:
+                    assert client.chat(model, "hi").result.model == model
+                case 1:
+                    assert client.chat_stream(model, "hi").finish().result.model == model
+                case 2:
+                    with client.generate_stream(model, "hi") as stream:
+                        next(stream)
+                        assert stream.partial.result.model == model
+                case _:
+                    embeddings = client.embed("all-minilm:l6-v2", ["x"] * (number + 1)).embeddings
+                    assert len(embeddings) == number + 1
+
+    with FakeOllama() as server, Client(server.url) as client:
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(work, client, number) for number in range(threads)]:
+                done.result()
+        assert len(server.requests) == threads * rounds
