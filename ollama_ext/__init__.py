@@ -24,7 +24,8 @@ from .errors import (
 from .events import Done, Event, LogprobsDelta, TextDelta, ThinkingDelta, ToolCallDelta
 from .hosts import Host, parse_host
 from .replies import ChatReply, EmbedReply, GenerateReply, Reply
-from .streaming import ChatState, ChatStream, GenerateState, GenerateStream, ReplyState, ReplyStream
+from .state import ChatState, GenerateState, ReplyState
+from .streaming import ChatStream, GenerateStream, ReplyStream
 from .usage import EMPTY_USAGE, Usage, usage_of
 from .version import __version__
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ollama_openapi.types import Model, Request
 
     from .hosts import Host
-    from .streaming import ReplyState
+    from .state import ReplyState
     from .transport import OpenAnswer
 
 T = TypeVar("T")

@@ -11,7 +11,8 @@ from .calls import Calls
 from .errors import InvalidArgument
 from .hosts import host_from_environment, parse_host
 from .replies import ChatReply, EmbedReply, GenerateReply, whole
-from .streaming import ChatState, ChatStream, GenerateState, GenerateStream
+from .state import ChatState, GenerateState
+from .streaming import ChatStream, GenerateStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

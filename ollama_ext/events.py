@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from .usage import Usage
 
 
-class TextDelta(msgspec.Struct, frozen=True):
+class TextDelta(msgspec.Struct, frozen=True, gc=False):
     """More of the answer: one token or a few. Never empty."""
 
     type: ClassVar[Literal["text"]] = "text"
     text: str
 
 
-class ThinkingDelta(msgspec.Struct, frozen=True):
+class ThinkingDelta(msgspec.Struct, frozen=True, gc=False):
     """More of what the model thinks before it answers. Never empty."""
 
     type: ClassVar[Literal["thinking"]] = "thinking"

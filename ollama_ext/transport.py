@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import socket
+import struct
 import sys
 import threading
 from contextlib import contextmanager, suppress
@@ -47,6 +48,9 @@ _TIMEOUT: Final = httpx.Timeout(connect=5.0, read=600.0, write=600.0, pool=600.0
 #: A call never waits for another one's connection; idle connections beyond 20 are closed.
 _LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 
+#: Whether the limit on reading can be left to the kernel, see `_stack`.
+_KERNEL_LIMITS: Final = sys.platform != "win32"
+
 #: Seconds that a finished stream waits for the end of its body, to use the connection again.
 _DRAIN_LIMIT: Final = 1.0
 
@@ -66,8 +70,14 @@ class Transport:
         self._url = host.dial_url
         # Proxies of the environment cannot reach this machine; without one, plain http needs no certificates,
         # and loading them takes longer than everything else here.
-        trust_env = not host.is_loopback
-        self._http = _stack(trust_env=trust_env, verify=trust_env or host.scheme != "http")
+        plain_loopback = host.is_loopback and host.scheme == "http"
+        try:
+            httpx.URL(self._url)
+        except (httpx.InvalidURL, UnicodeError) as error:  # names that IDNA does not know
+            raise InvalidArgument(
+                f"the host {self._url!r} has no valid name: {error}", argument="host"
+            ) from None
+        self._http = _stack(trust_env=not host.is_loopback, verify=not plain_loopback)
         self._http.headers.update(headers)
 
     def info(self, request: Request) -> RequestInfo:
@@ -105,9 +115,11 @@ class Transport:
                 request=self.info(request),
             ) from error
         except httpx.TimeoutException as error:
-            raise OllamaTimeout(
-                f"{self._url} was silent for {_TIMEOUT.read:g} s", request=self.info(request)
-            ) from error
+            raise self._silent(request) from error
+        except httpx.ReadError as error:
+            if _ran_out(error):
+                raise self._silent(request) from error
+            raise self._broken(request, error) from error
         except httpx.ConnectError as error:
             raise ConnectionFailed(
                 f"cannot connect to {self._url} ({error}); is Ollama running there, "
@@ -120,21 +132,46 @@ class Transport:
                 request=self.info(request),
             ) from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError) as error:
-            what = "this client was closed" if self._http.is_closed else str(error) or type(error).__name__
-            raise ConnectionFailed(
-                f"the connection to {self._url} broke: {what}", request=self.info(request)
-            ) from error
+            raise self._broken(request, error) from error
         except RuntimeError as error:
             if not self._http.is_closed:
                 raise
             raise OllamaError("this client is closed: make a new one", request=self.info(request)) from error
+
+    def _silent(self, request: Request) -> OllamaTimeout:
+        return OllamaTimeout(f"{self._url} was silent for {_TIMEOUT.read:g} s", request=self.info(request))
+
+    def _broken(self, request: Request, error: Exception) -> ConnectionFailed:
+        what = "this client was closed" if self._http.is_closed else str(error) or type(error).__name__
+        return ConnectionFailed(f"the connection to {self._url} broke: {what}", request=self.info(request))
 
     def close(self) -> None:
         """Close every connection."""
         self._http.close()
 
 
+def _ran_out(error: BaseException) -> bool:
+    """Whether the kernel's limit on reading is at the root of an error."""
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__ or error
+    return isinstance(error, BlockingIOError)
+
+
 def _stack(*, trust_env: bool, verify: bool) -> httpx.Client:
+    """Return the HTTP stack; without ``verify`` it is for plain http to this machine."""
+    timeout, transport = _TIMEOUT, None
+    if not verify and not trust_env and _KERNEL_LIMITS:
+        # With a limit, Python polls before every read: one system call more for every token. The kernel keeps
+        # the same limit for nothing. (Not with TLS, which would try again for ever.)
+        read_limit = _TIMEOUT.read or 0.0
+        limit = struct.pack("@ll", int(read_limit), int(read_limit % 1 * 1_000_000))  # a C timeval
+        timeout = httpx.Timeout(connect=_TIMEOUT.connect, read=None, write=_TIMEOUT.write, pool=_TIMEOUT.pool)
+        transport = httpx.HTTPTransport(
+            verify=False,
+            trust_env=False,
+            limits=_LIMITS,
+            socket_options=[(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)],
+        )
     try:
         return httpx.Client(
             headers={
@@ -142,10 +179,11 @@ def _stack(*, trust_env: bool, verify: bool) -> httpx.Client:
                 "Accept": "application/json, application/x-ndjson",
                 "Accept-Encoding": "identity",  # a compressor in between would hold tokens back
             },
-            timeout=_TIMEOUT,
+            timeout=timeout,
             limits=_LIMITS,
             trust_env=trust_env,
             verify=verify,
+            transport=transport,
         )
     except (ValueError, ImportError, httpx.InvalidURL, OSError) as error:
         raise InvalidArgument(

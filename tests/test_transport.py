@@ -320,9 +320,11 @@ def test_nobody_listening_is_a_failed_connection_with_advice() -> None:
                     call()
 
 
+@pytest.mark.parametrize("kernel", [True, False], ids=["limit of the kernel", "limit of the stack"])
 def test_a_silent_server_is_a_time_out_with_what_had_arrived(
-    server: FakeOllama, monkeypatch: pytest.MonkeyPatch
+    server: FakeOllama, monkeypatch: pytest.MonkeyPatch, *, kernel: bool
 ) -> None:
+    monkeypatch.setattr(transport, "_KERNEL_LIMITS", kernel)
     monkeypatch.setattr(transport, "_TIMEOUT", httpx.Timeout(0.05))
     with Client(server.url) as client:
         server.on("POST", CHAT, STALLED)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 from .catalog import full_name
 from .folding import fold
@@ -69,7 +70,7 @@ class Unscripted:
         if refused is not None:
             return refused
         if path.startswith("/api/blobs/"):
-            return self._blob(request, path.rpartition("/")[2])
+            return self._blob(request, unquote(path.rpartition("/")[2]))
         if method in {"GET", "HEAD"}:
             return self._get(request)
         return self._post(request)
