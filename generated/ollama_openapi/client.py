@@ -41,7 +41,7 @@ class Client:
         timeout: float | httpx.Timeout | Unset | None = UNSET,
         http_client: httpx.Client | None = None,
     ) -> None:
-        self.base_url = _checked(base_url)
+        self.base_url: str = _checked(base_url)
         self._headers = dict(headers or {})
         self._timeout: Any = httpx.USE_CLIENT_DEFAULT
         if http_client is None:
