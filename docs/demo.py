@@ -81,8 +81,9 @@ class Demo:
             self.models = [(entry.name, self._capabilities(entry.name)) for entry in smallest]
         except OllamaError as error:
             console.print(
-                f"No Ollama answers at {self.real.host} ({type(error).__name__}), so every step is a "
-                "stand-in: recorded exchanges, replayed over a real socket."
+                f"No Ollama answers at {self.real.host}, so every step is a stand-in: recorded exchanges, "
+                f"replayed over a real socket. ({error})",
+                markup=False,
             )
         else:
             console.print(f"Ollama {version} answers at {self.real.host} with {len(listed)} models.")
@@ -146,7 +147,7 @@ class Demo:
         for text, vector in zip(TEXTS, vectors, strict=True):
             likeness = sum(a * b for a, b in zip(vectors[0], vector, strict=True))
             self.console.print(f"{likeness:6.2f}  {text!r}")
-        return f"{len(vectors)} vectors of {len(vectors[0])} numbers", stage.label
+        return f"{len(vectors)} vectors of {len(vectors[0])} numbers (dimensions=64)", stage.label
 
     def errors(self) -> tuple[str, str]:
         """Meet the failures that a program has to live with, each as one class to catch."""
@@ -159,6 +160,8 @@ class Demo:
             except kind as error:
                 caught.append(kind.__name__)
                 self.console.print(f"{kind.__name__}: {error}", markup=False, highlight=False)
+            else:
+                raise OllamaError(f"expected {kind.__name__}, and nothing was raised")
 
         with Client("127.0.0.1:9") as nobody:
             expect(ConnectionFailed, nobody.server_version)
@@ -178,7 +181,7 @@ def main() -> int:
         try:
             demo = Demo(console, stack)
         except InvalidArgument as error:
-            console.print(f"OLLAMA_HOST: {error}", markup=False)
+            console.print(str(error), markup=False)
             return 2
         steps = {
             "Chat, streamed": demo.chat,

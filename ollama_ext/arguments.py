@@ -14,9 +14,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import attrs
 from ollama_openapi import models
 from ollama_openapi.errors import InvalidBody
-from ollama_openapi.types import encode_json, plain
+from ollama_openapi.types import UNSET, Model, encode_json, plain
 
 from .errors import InvalidArgument
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
         Message,
         ShowRequest,
     )
-    from ollama_openapi.types import Model, Request
+    from ollama_openapi.types import Request
 
 M_co = TypeVar("M_co", covariant=True)
 
@@ -130,14 +131,19 @@ def _build(model: _ModelClass[M_co], fields: Mapping[str, Any], extra: Mapping[s
         extra = {}
     if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
         raise InvalidArgument("extra_body must be a mapping with strings as keys", argument="extra_body")
-    body = {name: value for name, value in fields.items() if value is not None}
+    if "stream" in extra:
+        raise InvalidArgument(
+            "extra_body holds 'stream', which the method decides: call chat_stream or generate_stream for it",
+            argument="extra_body",
+        )
+    body = {**{name: value for name, value in fields.items() if value is not None}, **extra}
     checked_model(body.get("model"))
     if isinstance(keep_alive := body.get("keep_alive"), timedelta):
         body["keep_alive"] = keep_alive.total_seconds()
     _check_schema(body.get("format"))
     _check_tools(body.get("tools"))
     try:
-        return model.from_dict({name: _plain(value, name) for name, value in {**body, **extra}.items()})
+        return model.from_dict({name: _plain(value, name) for name, value in body.items()})
     except InvalidBody as error:
         name = str(error.path[0]) if error.path else None
         raise InvalidArgument(f"{error.where}: {error.problem}", argument=_parameter(name)) from None
@@ -147,7 +153,7 @@ def _plain(value: Any, name: str) -> Any:
     """Return a value as JSON has it, the caller's own untouched."""
     try:
         return plain(value)
-    except RecursionError as error:  # a list that holds itself, say
+    except (RecursionError, TypeError) as error:  # a list that holds itself, say, or a set
         raise _no_json(name, error) from None
 
 
@@ -169,21 +175,29 @@ def _messages(messages: Any) -> list[dict[str, Any]] | None:
     if isinstance(messages, Mapping | bytes) or not isinstance(messages, Iterable):
         kind = type(messages).__name__
         raise InvalidArgument(
-            f"messages must be a string or a sequence of messages, not {kind}", argument="messages"
+            f"messages must be a string or a sequence of messages, not {kind}: put a single one into a list",
+            argument="messages",
         )
     return [_message(message, index) for index, message in enumerate(messages)]
 
 
 def _message(message: Any, index: int) -> dict[str, Any]:
-    value = _plain(message, "messages")
-    if not isinstance(value, dict):
+    images: Any = None  # they may be what JSON has no form for, until they are base64
+    rest: Any = message
+    if isinstance(message, models.Message):
+        images, rest = message.images, attrs.evolve(message, images=UNSET)
+    elif isinstance(message, Mapping):
+        images, rest = message.get("images"), {**message}
+        rest.pop("images", None)
+    elif not isinstance(message, Model):
         kind = type(message).__name__
         raise InvalidArgument(
-            f"messages[{index}] must be a mapping or a Message, not {kind}", argument="messages"
+            f"messages[{index}] must be a mapping or a Message, not {kind}; of a reply, append reply.message",
+            argument="messages",
         )
-    fields: dict[str, Any] = value
-    if fields.get("images") is not None:
-        fields["images"] = _images(fields["images"], f"messages[{index}].images")
+    fields: dict[str, Any] = _plain(rest, "messages")
+    if images is not None and images is not UNSET:
+        fields["images"] = _images(images, f"messages[{index}].images")
     return fields
 
 
@@ -191,7 +205,7 @@ def _images(images: Any, where: str) -> list[str]:
     argument = where.partition("[")[0]
     single = isinstance(images, str | bytes | bytearray | memoryview | Path | Mapping)
     if single or not isinstance(images, Iterable):
-        raise InvalidArgument(f"{where} must be a sequence of images", argument=argument)
+        raise InvalidArgument(f"{where} must be a sequence of images: put one into a list", argument=argument)
     return [_image(image, f"{where}[{index}]", argument) for index, image in enumerate(images)]
 
 

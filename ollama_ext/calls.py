@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from ollama_openapi.errors import ApiError, InvalidBody
 
 from . import arguments
-from .errors import InvalidResponse, OllamaError, RequestInfo, ResponseError, error_text, shown
+from .errors import InvalidResponse, OllamaError, RequestInfo, ResponseError, error_text, reported, shown
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .hosts import Host
     from .state import ReplyState
-    from .transport import OpenAnswer
+    from .transport import Answer, OpenAnswer
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -67,7 +67,7 @@ class Calls:
         extra = arguments.checked_headers(headers, "extra_headers")
         with self._about(request, body):
             answer = self._transport.send(request, extra)
-            return reply(_parsed(operation.parse, answer.status, answer.body), answer.status)
+            return reply(_parsed(operation.parse, answer, answer.body), answer.status)
 
     def stream(
         self,
@@ -84,7 +84,7 @@ class Calls:
             answer = self._transport.open(request, extra)
             if not 200 <= answer.status < 300:  # noqa: PLR2004 - what HTTP calls success
                 with closing(answer):
-                    _parsed(operation.parse, answer.status, answer.read())
+                    _parsed(operation.parse, answer, answer.read())
         return stream(answer, state(body.model, answer.status), self._transport.info(request), body.model)
 
     @contextmanager
@@ -102,15 +102,21 @@ class Calls:
         self._transport.close()
 
 
-def _parsed(parse: Callable[[int, bytes], T], status: int, body: bytes) -> T:
+def _parsed(parse: Callable[[int, bytes], T], answer: Answer | OpenAnswer, body: bytes) -> T:
     """Parse a whole answer; what the generated package raises becomes an error of ours."""
+    status = answer.status
     try:
         return parse(status, body)
     except ApiError as error:
         words = error_text(body)
         message = f"HTTP status {status}: {words}" if words else f"HTTP status {status}"
+        if location := answer.headers.get("location"):
+            message += f" (it redirects to {location[:200]!r}, which is not followed: is that the host?)"
         raise ResponseError(message, status=status, body=body) from error
     except InvalidBody as error:
+        if told := reported(body):
+            message = f"HTTP status {status}, but an error: {told}"
+            raise ResponseError(message, status=status, body=body) from error
         problem, start = str(error), shown(body)
         if body and start.removesuffix(" ...") not in problem:  # where it is no JSON, it is quoted already
             problem += f"; it starts with {start}"

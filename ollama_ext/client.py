@@ -10,7 +10,7 @@ from . import arguments
 from .calls import Calls
 from .errors import InvalidArgument
 from .hosts import host_from_environment, parse_host
-from .replies import ChatReply, EmbedReply, GenerateReply, whole
+from .replies import ChatReply, EmbedReply, GenerateReply, all_embedded, whole
 from .state import ChatState, GenerateState
 from .streaming import ChatStream, GenerateStream
 
@@ -39,6 +39,9 @@ class Client:
             ``10.0.0.5:11434``, ``https://host/prefix``). Left out: ``$OLLAMA_HOST``, else
             ``http://127.0.0.1:11434``.
         headers: Sent with every request.
+
+    A connection may take 5 seconds, silence 600: a server sends nothing while a model is loaded. Nothing is
+    tried again by itself.
     """
 
     def __init__(self, host: str | None = None, *, headers: Mapping[str, str] | None = None) -> None:
@@ -53,6 +56,10 @@ class Client:
     def host(self) -> str:
         """The URL that requests go to."""
         return self._host.dial_url
+
+    def __repr__(self) -> str:
+        """Show where the server is."""
+        return f"Client({self.host!r})"
 
     def chat(
         self,
@@ -332,7 +339,12 @@ class Client:
             },
             extra_body,
         )
-        return self._calls.reply(inference.embed, EmbedReply, request, extra_headers)
+        return self._calls.reply(
+            inference.embed,
+            lambda result, status: all_embedded(EmbedReply(result, status), request.input_),
+            request,
+            extra_headers,
+        )
 
     def list_models(self, *, extra_headers: Mapping[str, str] | None = None) -> list[ListModelResponse]:
         """Return the models that the server has, newest first.

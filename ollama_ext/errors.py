@@ -17,7 +17,7 @@ the attributes of the error, whatever its class; what is not known is None (or `
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -47,7 +47,7 @@ class OllamaError(Exception):
     """
 
     #: Whether the same call, made again unchanged, has a fair chance.
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(
         self,
@@ -120,6 +120,7 @@ class IncompleteReply(OllamaError):
     """
 
     retryable = True
+    partial: ChatReply | GenerateReply  # pyright: ignore[reportIncompatibleVariableOverride] - always set
 
 
 class StreamTruncated(IncompleteReply):
@@ -129,9 +130,13 @@ class StreamTruncated(IncompleteReply):
 class StreamError(OllamaError):
     """The server reported an error inside a stream, after status 200 had been sent."""
 
+    partial: ChatReply | GenerateReply  # pyright: ignore[reportIncompatibleVariableOverride] - always set
+
 
 class StreamNotFinished(OllamaError):
     """``stream.reply`` was read before the stream was at its end: iterate on, or ``finish()``."""
+
+    partial: ChatReply | GenerateReply  # pyright: ignore[reportIncompatibleVariableOverride] - always set
 
 
 def error_text(body: bytes) -> str:
@@ -141,17 +146,17 @@ def error_text(body: bytes) -> str:
     (``{"error": {"code": ..., "message": text}}``), which is unwrapped. Anything else is told if it is a
     line of text, such as "404 page not found", and shown from its start if not, such as a proxy's HTML.
     """
-    words = _words(body)
+    words = reported(body)
     if words is None:
         text = body.decode("utf-8", errors="replace").strip()
         return text if text.isprintable() and len(body) <= _SHOWN_BYTES else shown(body)
-    while (inner := _words(words)) is not None:  # ends: what is inside is shorter
+    while (inner := reported(words)) is not None:  # ends: what is inside is shorter
         words = inner
     return words.strip()
 
 
-def _words(body: bytes | str) -> str | None:
-    """Return the text in an error body, or None if it is not in Ollama's form."""
+def reported(body: bytes | str) -> str | None:
+    """Return the text of the error in a body, or None if it is not in Ollama's form."""
     try:
         value = msgspec.json.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):

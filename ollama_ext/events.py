@@ -5,14 +5,12 @@ Match on the class, or on ``event.type``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import msgspec
+from ollama_openapi import models
 
-if TYPE_CHECKING:
-    from ollama_openapi.models import Logprob, ToolCall
-
-    from .usage import Usage
+from .usage import Usage
 
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):
@@ -33,14 +31,14 @@ class ToolCallDelta(msgspec.Struct, frozen=True):
     """A whole tool call: Ollama never sends one in pieces."""
 
     type: ClassVar[Literal["tool_call"]] = "tool_call"
-    call: ToolCall
+    call: models.ToolCall
 
 
 class LogprobsDelta(msgspec.Struct, frozen=True):
     """Log probabilities of the tokens just generated, when they were asked for."""
 
     type: ClassVar[Literal["logprobs"]] = "logprobs"
-    logprobs: list[Logprob]
+    logprobs: list[models.Logprob]
 
 
 class Done(msgspec.Struct, frozen=True):

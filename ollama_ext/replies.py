@@ -5,21 +5,13 @@ The same classes come out of ``chat()`` and out of a finished ``chat_stream()``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
+from ollama_openapi import models
 
-from .errors import IncompleteReply
+from .errors import IncompleteReply, InvalidResponse
 from .usage import Usage, usage_of
-
-if TYPE_CHECKING:
-    from ollama_openapi.models import (
-        ChatResponse,
-        EmbedResponse,
-        GenerateResponse,
-        Logprob,
-        ToolCall,
-    )
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -30,7 +22,7 @@ class Reply(msgspec.Struct, frozen=True):
         status: The HTTP status.
     """
 
-    result: ChatResponse | GenerateResponse | EmbedResponse
+    result: models.ChatResponse | models.GenerateResponse | models.EmbedResponse
     status: int
 
     @property
@@ -42,7 +34,7 @@ class Reply(msgspec.Struct, frozen=True):
 class ChatReply(Reply, frozen=True):
     """A model's answer to a conversation."""
 
-    result: ChatResponse
+    result: models.ChatResponse
 
     @property
     def text(self) -> str:
@@ -55,7 +47,7 @@ class ChatReply(Reply, frozen=True):
         return self.result.message.thinking or ""
 
     @property
-    def tool_calls(self) -> list[ToolCall]:
+    def tool_calls(self) -> list[models.ToolCall]:
         """The tools that the model wants called, in order."""
         return self.result.message.tool_calls or []
 
@@ -70,7 +62,7 @@ class ChatReply(Reply, frozen=True):
         return self.result.done_reason or ""
 
     @property
-    def logprobs(self) -> list[Logprob]:
+    def logprobs(self) -> list[models.Logprob]:
         """Log probabilities of the generated tokens, if they were asked for."""
         return self.result.logprobs or []
 
@@ -78,7 +70,7 @@ class ChatReply(Reply, frozen=True):
 class GenerateReply(Reply, frozen=True):
     """A model's continuation of a prompt."""
 
-    result: GenerateResponse
+    result: models.GenerateResponse
 
     @property
     def text(self) -> str:
@@ -91,7 +83,7 @@ class GenerateReply(Reply, frozen=True):
         return self.result.thinking or ""
 
     @property
-    def tool_calls(self) -> list[ToolCall]:
+    def tool_calls(self) -> list[models.ToolCall]:
         """The tools that the model wants called, in order."""
         return self.result.tool_calls or []
 
@@ -101,7 +93,7 @@ class GenerateReply(Reply, frozen=True):
         return self.result.done_reason or ""
 
     @property
-    def logprobs(self) -> list[Logprob]:
+    def logprobs(self) -> list[models.Logprob]:
         """Log probabilities of the generated tokens, if they were asked for."""
         return self.result.logprobs or []
 
@@ -109,7 +101,7 @@ class GenerateReply(Reply, frozen=True):
 class EmbedReply(Reply, frozen=True):
     """The vectors of some texts."""
 
-    result: EmbedResponse
+    result: models.EmbedResponse
 
     @property
     def embeddings(self) -> list[list[float]]:
@@ -133,4 +125,20 @@ def whole(reply: R) -> R:
         f"{reply.status}); what it sent is in .partial",
         status=reply.status,
         partial=reply,
+    )
+
+
+def all_embedded(reply: EmbedReply, texts: object) -> EmbedReply:
+    """Return the reply to an embed call, if it has a vector for each text.
+
+    Raises:
+        InvalidResponse: The numbers differ, so nobody could say which vector is whose.
+    """
+    several: list[Any] = texts if isinstance(texts, list) else [texts]
+    # One text that is empty, or none, only loads the model. In a list, an empty text has a vector too.
+    expected = len(several) if texts else 0
+    if len(reply.embeddings) == expected:
+        return reply
+    raise InvalidResponse(
+        f"the server returned {len(reply.embeddings)} vectors for {expected} texts", status=reply.status
     )

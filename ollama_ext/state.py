@@ -246,10 +246,14 @@ class ReplyState(ABC, Generic[R]):
     def _built(self, name: str, build: Callable[[Any], T], items: Any, line: bytes) -> list[T]:
         if items.__class__ is not list:
             raise self._invalid(line, f"has {name!r} that are no list")
+        built: list[T] = []
         try:
-            return [build(item) for item in items]
+            for item in items:
+                built.append(build(item))  # noqa: PERF401 - its length says where the bad one is
         except InvalidBody as error:
-            raise self._invalid(line, f"is not as the API says ({error.within(name)})") from None
+            at = error.within(len(built)).within(name)
+            raise self._invalid(line, f"is not as the API says ({at})") from None
+        return built
 
     def _invalid(self, line: bytes, problem: str) -> InvalidResponse:
         message = f"a line of the stream {problem}: {shown(line)}"

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from ollama_openapi.ndjson import LineSplitter
 
@@ -17,7 +17,7 @@ from .replies import ChatReply, GenerateReply
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-    from types import TracebackType
+    from types import GeneratorType, TracebackType
 
     from .errors import RequestInfo
     from .state import ReplyState
@@ -42,19 +42,26 @@ class ReplyStream(Generic[R]):
         self._model = model
         self._failures: list[OllamaError] = []
         # What iterates does not know the stream: a stream that is dropped is freed, and closed, at once.
-        self._events = _events(answer, state, self._failures, request, model)
+        events = _events(answer, state, self._failures, request, model)
+        self._events = cast("GeneratorType[Event, None, None]", events)
+
+    def _reading(self) -> Generator[Event]:
+        """Return what iterates, unless another thread is doing so."""
+        if self._events.gi_running:
+            raise OllamaError("another thread is reading this stream; a stream is for one thread at a time")
+        return self._events
 
     def __iter__(self) -> Iterator[Event]:
         """Yield the events that are still to come; none after an error, which is raised once."""
-        return self._events
+        return self._reading()
 
     def __next__(self) -> Event:
         """Wait for the next event."""
-        return next(self._events)
+        return next(self._reading())
 
     def text_deltas(self) -> Iterator[str]:
         """Yield only the pieces of the answer's text."""
-        for event in self._events:
+        for event in self._reading():
             if isinstance(event, TextDelta):
                 yield event.text
 
@@ -99,7 +106,7 @@ class ReplyStream(Generic[R]):
         Raises:
             OllamaError: What iterating raises; `StreamNotFinished` if that was raised before.
         """
-        for _ in self._events:
+        for _ in self._reading():
             pass
         return self.reply
 
@@ -107,10 +114,14 @@ class ReplyStream(Generic[R]):
         """End the stream; what has arrived stays in ``partial``.
 
         Before the last event the connection is closed; after it, it is kept for the next call.
+
+        Raises:
+            OllamaError: Another thread is reading the stream.
         """
+        events = self._reading()
         if self._state.done:
             self._answer.drain()
-        self._events.close()
+        events.close()
         self._answer.close()
 
     def __enter__(self) -> Self:

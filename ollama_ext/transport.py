@@ -11,8 +11,11 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, cast
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 
@@ -28,7 +31,8 @@ from .version import __version__
 
 # httpx brings a command of its own, for which it would import click and rich wherever they are installed.
 _COMMAND: Final = "httpx._main"
-_hidden = "httpx" not in sys.modules and sys.modules.setdefault(_COMMAND, None) is None  # type: ignore[arg-type]
+_modules = cast("dict[str, Any]", sys.modules)  # None in there: cannot be imported
+_hidden = "httpx" not in sys.modules and _modules.setdefault(_COMMAND, None) is None
 
 import httpx  # noqa: E402 - the command must be hidden by then
 
@@ -36,7 +40,7 @@ if _hidden:
     del sys.modules[_COMMAND]
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Iterator
 
     from ollama_openapi.types import Request
 
@@ -59,6 +63,7 @@ class Answer(msgspec.Struct, frozen=True):
     """An answer in full."""
 
     status: int
+    headers: Mapping[str, str]
     body: bytes
 
 
@@ -67,17 +72,15 @@ class Transport:
 
     def __init__(self, host: Host, headers: Mapping[str, str]) -> None:
         """Take note of where the server is, and of headers to send with every request."""
+        self._host = host
         self._url = host.dial_url
-        # Proxies of the environment cannot reach this machine; without one, plain http needs no certificates,
-        # and loading them takes longer than everything else here.
-        plain_loopback = host.is_loopback and host.scheme == "http"
         try:
             httpx.URL(self._url)
         except (httpx.InvalidURL, UnicodeError) as error:  # names that IDNA does not know
             raise InvalidArgument(
                 f"the host {self._url!r} has no valid name: {error}", argument="host"
             ) from None
-        self._http = _stack(trust_env=not host.is_loopback, verify=not plain_loopback)
+        self._http = _stack(host)
         self._http.headers.update(headers)
 
     def info(self, request: Request) -> RequestInfo:
@@ -88,7 +91,7 @@ class Transport:
         """Send a request and return the whole answer, whatever its status."""
         with self.errors(request):
             response = self._http.send(self._build(request, headers))
-        return Answer(response.status_code, response.content)
+        return Answer(response.status_code, response.headers, response.content)
 
     def open(self, request: Request, headers: Mapping[str, str]) -> OpenAnswer:
         """Send a request and return as soon as the status is there; the body is still to be read."""
@@ -108,42 +111,47 @@ class Transport:
         """Turn what the stack raises inside the ``with`` block into our errors."""
         try:
             yield
-        except httpx.ConnectTimeout as error:
-            raise OllamaTimeout(
-                f"no connection to {self._url} within {_TIMEOUT.connect:g} s; "
-                "is the address right (OLLAMA_HOST, or Client(host=...))?",
-                request=self.info(request),
-            ) from error
-        except httpx.TimeoutException as error:
-            raise self._silent(request) from error
-        except httpx.ReadError as error:
-            if _ran_out(error):
-                raise self._silent(request) from error
-            raise self._broken(request, error) from error
-        except httpx.ConnectError as error:
-            raise ConnectionFailed(
-                f"cannot connect to {self._url} ({error}); is Ollama running there, "
-                "and is that the right address (OLLAMA_HOST, or Client(host=...))?",
-                request=self.info(request),
-            ) from error
-        except httpx.DecodingError as error:
-            raise InvalidResponse(
-                f"the body of the answer is not compressed as its headers say: {error}",
-                request=self.info(request),
-            ) from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError) as error:
-            raise self._broken(request, error) from error
+            ours = self._error(error)
+            ours.request = self.info(request)
+            raise ours from error
         except RuntimeError as error:
             if not self._http.is_closed:
                 raise
             raise OllamaError("this client is closed: make a new one", request=self.info(request)) from error
 
-    def _silent(self, request: Request) -> OllamaTimeout:
-        return OllamaTimeout(f"{self._url} was silent for {_TIMEOUT.read:g} s", request=self.info(request))
+    def _is_proxied(self) -> bool:
+        names = {self._host.scheme, "all"} & getproxies().keys()
+        return bool(names) and not self._host.is_loopback and not proxy_bypass(self._host.host)
 
-    def _broken(self, request: Request, error: Exception) -> ConnectionFailed:
+    def _error(self, error: Exception) -> OllamaError:
+        if isinstance(error, httpx.ConnectTimeout):
+            return OllamaTimeout(
+                f"no connection to {self._url} within {_TIMEOUT.connect:g} s; "
+                "is the address right (OLLAMA_HOST, or Client(host=...))?"
+            )
+        if isinstance(error, httpx.TimeoutException) or _ran_out(error):
+            return OllamaTimeout(f"{self._url} was silent for {_TIMEOUT.read:g} s")
+        if isinstance(error, httpx.ConnectError):
+            remedy = (
+                "is Ollama running there, and is that the right address (OLLAMA_HOST, or Client(host=...))?"
+            )
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                remedy = "its certificate is not trusted: for one of your own, set SSL_CERT_FILE"
+            elif "WRONG_VERSION_NUMBER" in str(error):
+                remedy = "does it speak plain http: is it http://, not https://?"
+            elif self._is_proxied():
+                remedy += (
+                    " The environment names a proxy (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY), which is in "
+                    f"between: to go there directly, set NO_PROXY={self._host.host}"
+                )
+            return ConnectionFailed(f"cannot connect to {self._url} ({error}); {remedy}")
+        if isinstance(error, httpx.DecodingError):
+            return InvalidResponse(f"the body of the answer is not compressed as its headers say: {error}")
         what = "this client was closed" if self._http.is_closed else str(error) or type(error).__name__
-        return ConnectionFailed(f"the connection to {self._url} broke: {what}", request=self.info(request))
+        broken = ConnectionFailed(f"the connection to {self._url} broke: {what}")
+        broken.retryable = not self._http.is_closed
+        return broken
 
     def close(self) -> None:
         """Close every connection."""
@@ -157,32 +165,32 @@ def _ran_out(error: BaseException) -> bool:
     return isinstance(error, BlockingIOError)
 
 
-def _stack(*, trust_env: bool, verify: bool) -> httpx.Client:
-    """Return the HTTP stack; without ``verify`` it is for plain http to this machine."""
+def _stack(host: Host) -> httpx.Client:
     timeout, transport = _TIMEOUT, None
-    if not verify and not trust_env and _KERNEL_LIMITS:
-        # With a limit, Python polls before every read: one system call more for every token. The kernel keeps
-        # the same limit for nothing. (Not with TLS, which would try again for ever.)
-        read_limit = _TIMEOUT.read or 0.0
-        limit = struct.pack("@ll", int(read_limit), int(read_limit % 1 * 1_000_000))  # a C timeval
-        timeout = httpx.Timeout(connect=_TIMEOUT.connect, read=None, write=_TIMEOUT.write, pool=_TIMEOUT.pool)
-        transport = httpx.HTTPTransport(
-            verify=False,
-            trust_env=False,
-            limits=_LIMITS,
-            socket_options=[(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)],
-        )
     try:
+        if host.is_loopback:  # a transport of its own, because proxies cannot reach this machine
+            # Plain http needs no certificates, and loading them takes longer than everything else here.
+            plain = host.scheme == "http"
+            options: list[tuple[int, int, bytes]] = []
+            if plain and _KERNEL_LIMITS:
+                # With a limit, Python polls before every read: one system call more for every token. The
+                # kernel keeps the same limit for nothing. (Not with TLS, which would try again for ever.)
+                limit = _TIMEOUT.read or 0.0
+                timeval = struct.pack("@ll", int(limit), int(limit % 1 * 1_000_000))
+                options.append((socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval))
+                timeout = httpx.Timeout(
+                    connect=_TIMEOUT.connect, read=None, write=_TIMEOUT.write, pool=_TIMEOUT.pool
+                )
+            transport = httpx.HTTPTransport(verify=not plain, limits=_LIMITS, socket_options=options)
         return httpx.Client(
             headers={
                 "User-Agent": f"ollama-ext/{__version__} (Python {platform.python_version()})",
                 "Accept": "application/json, application/x-ndjson",
                 "Accept-Encoding": "identity",  # a compressor in between would hold tokens back
             },
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none: calls share no state
             timeout=timeout,
             limits=_LIMITS,
-            trust_env=trust_env,
-            verify=verify,
             transport=transport,
         )
     except (ValueError, ImportError, httpx.InvalidURL, OSError) as error:
@@ -197,6 +205,7 @@ class OpenAnswer:
 
     Attributes:
         status: The HTTP status.
+        headers: Their names in any case.
     """
 
     def __init__(self, transport: Transport, request: Request, response: httpx.Response) -> None:
@@ -205,6 +214,7 @@ class OpenAnswer:
         self._request = request
         self._response = response
         self.status: int = response.status_code
+        self.headers: Mapping[str, str] = response.headers
         self._encoded = response.headers.get("content-encoding", "identity") != "identity"
         # Not iter_raw(): at the end that hands the connection back, which is for close() to do.
         stream = cast("httpx.SyncByteStream", response.stream)

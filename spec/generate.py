@@ -17,13 +17,16 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import openapi_python_client
 from imports import import_problems
 from openapi_python_client.config import Config, ConfigFile, MetaType
 from openapi_python_client.parser.errors import GeneratorError, ParseError
 from templates.edits import EDITS, GENERATOR_VERSION, Edit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SPEC = Path(__file__).resolve().parent
 PACKAGE = SPEC.parent / "generated" / "ollama_openapi"
@@ -36,6 +39,10 @@ FORMATTER_RUNS = (
     ("check", "--fix", "--select=I"),
     ("format", "--line-length=110", "--config=format.skip-magic-trailing-comma=true"),
 )
+#: What stands together in no folder but a compiled package.
+MARKS = ("py.typed", "ndjson.py", "reading.py", "types.py")
+#: How many files a message lists.
+MOST_NAMES = 5
 ISOLATED = ("--isolated", "--no-cache", "--no-respect-gitignore", "--quiet", "--target-version=py311")
 
 
@@ -177,12 +184,22 @@ def _format(package: Path) -> None:
 
 
 def files_of(package: Path) -> dict[str, bytes]:
-    """Return the content of every file of a package under its relative path, without caches."""
-    return {
-        path.relative_to(package).as_posix(): path.read_bytes()
-        for path in sorted(package.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+    """Return the content of every file of a package under its relative path, without caches.
+
+    Raises:
+        GenerationError: There is something else than a folder.
+    """
+    if package.exists() and not package.is_dir():
+        raise GenerationError(f"{package} is no folder: --output names the folder of the package")
+    return {path.relative_to(package).as_posix(): path.read_bytes() for path in sorted(_files(package))}
+
+
+def _files(package: Path) -> Iterator[Path]:
+    return (
+        path
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.relative_to(package).parts
+    )
 
 
 def difference(committed: dict[str, bytes], compiled: dict[str, bytes]) -> str:
@@ -208,16 +225,38 @@ def _lines(content: bytes) -> list[str]:
     return [line.replace("\r", "\\r") for line in lines]
 
 
+def refuse_other_folders(package: Path) -> None:
+    """Refuse a folder that is neither empty nor a compiled package; no file in it is read.
+
+    Raises:
+        GenerationError: It holds something else.
+    """
+    missing = [name for name in MARKS if not (package / name).is_file()]
+    if missing and any(True for _ in _files(package)):
+        raise GenerationError(
+            f"{package} is no compiled package (there is no {', no '.join(missing)}), and writing one there "
+            "would empty it: name another folder, or remove this one yourself"
+        )
+
+
 def write_package(package: Path, compiled: dict[str, bytes]) -> None:
     """Make a folder hold exactly these files; what is right already is not touched.
 
     Raises:
-        GenerationError: The folder holds something that is no compiled package.
+        GenerationError: The folder holds something that is no compiled package, or no part of one.
     """
+    refuse_other_folders(package)
     present = files_of(package)
-    if present and not present.keys() & {"py.typed", "ndjson.py"}:
-        raise GenerationError(f"{package} is no compiled package, and writing one there would empty it")
-    for name in present.keys() - compiled.keys():
+    extra = sorted(present.keys() - compiled.keys())
+    own = {"__init__.py", "py.typed", *(module.name for module in (SPEC / "runtime").glob("*.py"))}
+    foreign = [name for name in extra if name not in own and not name.startswith(("api/", "models/"))]
+    if foreign:
+        raise GenerationError(
+            f"{package} holds what is no part of a compiled package and would be removed: "
+            f"{', '.join(foreign[:MOST_NAMES])}{', ...' if foreign[MOST_NAMES:] else ''}: "
+            "move it away, or remove it yourself"
+        )
+    for name in extra:
         (package / name).unlink()
     for name, content in compiled.items():
         path = package / name
@@ -254,11 +293,17 @@ def main(arguments: list[str] | None = None) -> int:
             write_templates(Path(folder, "templates"))
             compile_spec(options.spec, Path(folder, PACKAGE.name), Path(folder, "templates"))
             compiled = files_of(Path(folder, PACKAGE.name))
+        if not options.check:
+            refuse_other_folders(options.output)
         found = difference(files_of(options.output), compiled)
         if not options.check:
             write_package(options.output, compiled)
     except GenerationError as error:
         print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"{where}{error.strerror or error}", file=sys.stderr)
         return 2
     if options.check:
         print(found or f"{options.output} is what {options.spec.name} compiles to")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 TREE = Path(__file__).resolve().parent.parent
+LIVE = TREE / "tests" / "live"
 
 
 def pytest_sessionstart() -> None:
@@ -27,8 +28,8 @@ def pytest_sessionstart() -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave the live tests out unless they are named, as `tox -e live` does."""
-    live = collection_path == TREE / "tests" / "live"
-    return True if live and not any("live" in argument for argument in config.args) else None
+    named = any(Path(argument.partition("::")[0]).resolve().is_relative_to(LIVE) for argument in config.args)
+    return True if collection_path == LIVE and not named else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -46,7 +47,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
 @pytest.fixture(autouse=True)
 def _no_server_of_the_machine(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Keep tests away from an Ollama, a key or a proxy that this machine happens to have."""
-    if "live" in Path(str(request.path)).parts:
+    if request.path.is_relative_to(LIVE):
         return
     for name in list(os.environ):
         if name.startswith("OLLAMA_") or name.lower().endswith("_proxy"):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
 from streams import chunk
 
-from ollama_ext import ChatReply, Client, InvalidArgument, Message, OllamaError
+from ollama_ext import ChatReply, Client, InvalidArgument, Message, OllamaError, Usage
 from ollama_ext.testing import FakeOllama, Json
 
 if TYPE_CHECKING:
@@ -270,3 +272,60 @@ def test_replies_are_not_taken_for_messages(client: Client) -> None:
     history: Any = [reply]
     with pytest.raises(InvalidArgument, match=r"messages\[0\] must be a mapping or a Message, not ChatReply"):
         client.chat("m", history)
+
+
+@pytest.mark.parametrize("method", ["chat", "chat_stream", "generate", "generate_stream"])
+@pytest.mark.parametrize("stream", [True, False, None])
+def test_whether_a_reply_is_streamed_is_not_for_extra_body(
+    client: Client, running: FakeOllama, method: str, stream: bool | None
+) -> None:
+    before = len(running.requests)
+    with pytest.raises(InvalidArgument, match=r"'stream'.*call chat_stream") as caught:
+        getattr(client, method)("m", "x", extra_body={"stream": stream})
+    assert caught.value.argument == "extra_body"
+    assert len(running.requests) == before
+
+
+def test_the_model_in_extra_body_is_checked_too(client: Client) -> None:
+    with pytest.raises(InvalidArgument, match="model is empty"):
+        client.chat("m", "x", extra_body={"model": ""})
+
+
+class Point(NamedTuple):
+    """A tuple, so a list in JSON."""
+
+    x: float
+
+
+@dataclass
+class Place:
+    """Something that is nothing in JSON."""
+
+    x: float
+
+
+NAN = float("nan")
+HOLDING_NAN = {
+    "list": [NAN],
+    "tuple": (NAN,),
+    "mapping": {"x": NAN},
+    "named tuple": Point(NAN),
+    "set": {NAN},
+    "frozenset": frozenset([NAN]),
+    "dataclass": Place(NAN),
+    "struct": Usage(input_tokens=cast("int", NAN)),
+    "decimal": Decimal("NaN"),
+}
+
+
+@pytest.mark.parametrize("value", HOLDING_NAN.values(), ids=HOLDING_NAN)
+def test_a_number_that_json_cannot_hold_is_never_sent_as_null(
+    client: Client, running: FakeOllama, value: object
+) -> None:
+    before = len(running.requests)
+    with pytest.raises(InvalidArgument, match="options cannot be sent as JSON") as named:
+        client.chat("m", "x", options={"new": value})
+    with pytest.raises(InvalidArgument, match="options cannot be sent as JSON") as extra:
+        client.chat("m", "x", extra_body={"options": {"new": value}})
+    assert named.value.argument == extra.value.argument == "options"
+    assert len(running.requests) == before

@@ -173,7 +173,7 @@ def test_a_killed_runner_is_an_error_with_what_had_arrived(server: FakeOllama, c
     assert (error.status, error.model) == (200, "m")
     assert error.request is not None
     assert error.request.url == f"{server.url}{GENERATE}"
-    assert pickle.loads(pickle.dumps(error)).partial == deepcopy(error).partial == stream.partial  # noqa: S301
+    assert pickle.loads(pickle.dumps(error)).partial == deepcopy(error).partial == stream.partial  # noqa: S301 - our own bytes
 
 
 def test_status_200_with_done_false_is_an_incomplete_reply(server: FakeOllama, client: Client) -> None:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from streams import chunk, line
 
-from ollama_ext import ChatReply, Client, InvalidResponse, OllamaError, ResponseError, StreamTruncated
+from ollama_ext import (
+    ChatReply,
+    Client,
+    InvalidResponse,
+    OllamaError,
+    ResponseError,
+    StreamError,
+    StreamTruncated,
+)
 from ollama_ext.testing import Body, FakeOllama, Json, Raw, Response
 
 if TYPE_CHECKING:
@@ -115,7 +123,8 @@ def test_a_status_that_is_no_success_is_an_error_and_no_redirect_is_followed(
         ask(client, stream=stream)
     assert (caught.value.status, caught.value.body) == (status, body)
     assert f"HTTP status {status}" in str(caught.value)
-    assert len(str(caught.value)) < 300
+    assert len(str(caught.value)) < 400
+    assert all(f"redirects to '{url}'" in str(caught.value) for url in moved.values())
     assert [each.path for each in server.requests] == [CHAT]
 
 
@@ -153,3 +162,33 @@ def test_an_answer_that_is_no_http_or_frames_its_body_wrongly_is_an_error_of_our
         ask(client, stream=stream)
     assert caught.value.request is not None
     assert caught.value.model == "m"
+
+
+@pytest.mark.parametrize(("texts", "vectors"), [(["a", "b"], 0), (["a", "b"], 1), ("a", 2), (["a", ""], 1)])
+def test_vectors_that_do_not_match_the_texts_are_an_error(
+    server: FakeOllama, client: Client, texts: str | list[str], vectors: int
+) -> None:
+    server.on("POST", "/api/embed", Json({"model": "m", "embeddings": [[0.6, 0.8]] * vectors}))
+    with pytest.raises(InvalidResponse, match=f"returned {vectors} vectors for") as caught:
+        client.embed("m", texts)
+    assert (caught.value.status, caught.value.model) == (200, "m")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_error_with_a_status_of_success_is_told_in_the_servers_words(
+    server: FakeOllama, client: Client, stream: bool
+) -> None:
+    server.on("POST", CHAT, Json({"error": "the runner is gone"}))
+    with pytest.raises(OllamaError, match="the runner is gone") as caught:
+        ask(client, stream=stream)
+    assert isinstance(caught.value, StreamError if stream else ResponseError)
+
+
+def test_a_bad_item_is_named_by_its_place_in_a_stream_as_in_a_plain_reply(
+    server: FakeOllama, client: Client
+) -> None:
+    bad = {**WHOLE, "message": {"role": "assistant", "content": "", "tool_calls": [{"function": {}}]}}
+    server.on("POST", CHAT, Json(bad))
+    for stream in (False, True):
+        with pytest.raises(InvalidResponse, match=r"tool_calls\[0\]\.function\.name"):
+            ask(client, stream=stream)

@@ -6,6 +6,7 @@ import importlib.metadata
 import inspect
 import os
 import pkgutil
+import pydoc
 import re
 import subprocess
 import sys
@@ -113,7 +114,7 @@ def test_the_version_has_one_source() -> None:
 
 @pytest.mark.parametrize("package", [ollama_ext, ollama_openapi])
 def test_both_packages_are_typed(package: object) -> None:
-    assert Path(str(inspect.getfile(package))).with_name("py.typed").is_file()  # type: ignore[arg-type]
+    assert Path(str(inspect.getfile(package))).with_name("py.typed").is_file()  # type: ignore[arg-type] # a module is fine
 
 
 def test_the_http_stack_is_named_in_one_hand_written_module() -> None:
@@ -130,3 +131,12 @@ def test_no_hand_written_module_is_too_long_to_read_at_once() -> None:
     home = Path(str(ollama_ext.__file__)).parent
     lengths = {file.name: len(file.read_text("utf-8").splitlines()) for file in home.glob("*.py")}
     assert {name: length for name, length in lengths.items() if length > 410} == {}
+
+
+def test_help_shows_every_public_class_with_its_arguments() -> None:
+    text = pydoc.plain(pydoc.render_doc(ollama_ext))
+    classes = [value for name in ollama_ext.__all__ if inspect.isclass(value := getattr(ollama_ext, name))]
+    assert len(classes) > 20
+    for value in classes:
+        assert inspect.signature(value)
+        assert value.__module__.startswith("ollama_openapi") or f"class {value.__name__}(" in text

@@ -6,12 +6,15 @@ import gzip
 import inspect
 import math
 import socket
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import trustme
 from ollama_openapi.types import Request
 from sockets import nothing_left_behind
 from streams import chunk, line
@@ -30,10 +33,11 @@ from ollama_ext import (
     parse_host,
     transport,
 )
-from ollama_ext.testing import Body, FakeOllama, Lines, Raw, Recording, Response
+from ollama_ext.testing import Body, FakeOllama, Json, Lines, Raw, Recording, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 CHAT = "/api/chat"
 STALLED = Lines(chunk("a"), chunk("b"), chunk(done=True)).stall(math.inf, at=len(line(chunk("a"))) + 1)
@@ -419,3 +423,68 @@ def test_one_client_serves_many_threads() -> None:
             for done in [pool.submit(work, client, number) for number in range(threads)]:
                 done.result()
         assert len(server.requests) == threads * rounds
+
+
+# -- what calls leave behind
+
+
+def test_cookies_are_not_kept(server: FakeOllama) -> None:
+    with Client(server.url) as client:
+        server.on("GET", "/api/version", Json({"version": "1"}, headers={"Set-Cookie": "session=1"}))
+        client.server_version()
+        client.server_version()
+    assert [each.headers.get("cookie") for each in server.requests] == [None, None]
+
+
+def test_a_stream_that_another_thread_reads_is_left_alone(server: FakeOllama) -> None:
+    server.on("POST", CHAT, STALLED)
+    with Client(server.url) as client, ThreadPoolExecutor(1) as pool:
+        stream = client.chat_stream("m", "x")
+        next(stream)  # the text before the stall
+        events: Any = iter(stream)
+        read = pool.submit(list, events)
+        while not events.gi_running:
+            pass  # until the other thread waits for the server
+        for use in (stream.close, stream.finish, lambda: next(stream), lambda: list(stream)):
+            with pytest.raises(OllamaError, match="another thread is reading this stream"):
+                use()
+        assert not server.requests[0].disconnected
+        server.stop()
+        with pytest.raises(StreamTruncated):
+            read.result()
+
+
+# -- certificates
+
+
+def test_a_server_of_this_machine_may_have_a_certificate_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://localhost:{listener.getsockname()[1]}"
+        server = threading.Thread(target=_answer_tls, args=(listener, context, 2))
+        server.start()
+        with Client(url) as client, pytest.raises(ConnectionFailed, match=r"not trusted.*SSL_CERT_FILE"):
+            client.server_version()
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        with Client(url) as client:
+            assert client.server_version() == "9"
+        server.join()
+
+
+def _answer_tls(listener: socket.socket, context: ssl.SSLContext, connections: int) -> None:
+    body = b'{"version": "9"}'
+    for _ in range(connections):
+        accepted, _address = listener.accept()
+        with (
+            suppress(ssl.SSLError, ConnectionError),  # a client that does not trust us hangs up
+            accepted,
+            context.wrap_socket(accepted, server_side=True) as connection,
+        ):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            connection.recv(1)  # until the client has read it and closes

@@ -88,13 +88,23 @@ class Model:
     _json_names: ClassVar[dict[str, str]] = {}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object: the additional fields, then the set ones under their names in JSON."""
-        result = {name: plain(value) for name, value in self.additional_properties.items()}
-        for python_name, name in self._json_names.items():
-            value = getattr(self, python_name)
-            if value is not UNSET:
-                result[name] = plain(value)
-        return result
+        """Return the JSON object: the additional fields, then the set ones under their names in JSON.
+
+        Raises:
+            TypeError: A value is nothing that JSON can hold, such as a set; the message says where it is.
+        """
+        result = _plain_dict(self.additional_properties) if self.additional_properties else {}
+        name = ""
+        try:
+            for python_name, name in self._json_names.items():
+                value = getattr(self, python_name)
+                if value is not UNSET:
+                    result[name] = plain(value)
+        except NotJson as error:
+            fault = error.within(name)
+        else:
+            return result
+        raise fault
 
     @property
     def additional_keys(self) -> list[str]:
@@ -129,24 +139,84 @@ def _is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, list | tuple)
 
 
+class NotJson(TypeError):
+    """A value is nothing that JSON can hold.
+
+    Attributes:
+        kind: The name of its type.
+        path: Where it stands, from the outside in: names, and positions in lists.
+    """
+
+    def __init__(self, kind: str, path: tuple[str | int, ...] = ()) -> None:
+        super().__init__(kind, path)
+        self.kind = kind
+        self.path = path
+
+    def within(self, step: str | int) -> NotJson:
+        """Return the same error as seen from the object or list around it."""
+        return NotJson(self.kind, (step, *self.path))
+
+    def __str__(self) -> str:
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
+        where = "".join(steps).removeprefix(".") or "the value"
+        return f"{where} is of the type {self.kind}, which JSON cannot hold"
+
+
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def plain(value: Any) -> Any:
-    """Return a value with every model in it as a dict, every mapping as a dict, every tuple as a list."""
-    if value.__class__ in _SCALARS:
+    """Return a value with every model in it as a dict, every mapping as a dict, every tuple as a list.
+
+    What is `UNSET` is left out of mappings and stays `UNSET` on its own.
+
+    Raises:
+        TypeError: A value is nothing that JSON can hold, such as a set. The encoder would write more kinds
+            than these (sets, dataclasses, times), each in a form that nobody chose, with NaN in it as null.
+    """
+    if value.__class__ in _SCALARS or value is UNSET:
         return value
     if isinstance(value, Model):
         return value.to_dict()
     if _is_sequence(value):
-        return [item if item.__class__ in _SCALARS else plain(item) for item in value]
+        return _plain_list(value)
     if _is_mapping(value):
-        return {key: plain(item) for key, item in value.items() if item is not UNSET}
-    return value
+        return _plain_dict(value)
+    if isinstance(value, str | int | float):  # an enum of such values, say
+        return value
+    raise NotJson(type(value).__name__)
+
+
+def _plain_list(value: Sequence[Any]) -> list[Any]:
+    items: list[Any] = []
+    try:
+        for item in value:
+            if item is UNSET:  # no item can be left out
+                raise NotJson(type(item).__name__)  # noqa: TRY301 - it gets its place below, as all others do
+            items.append(item if item.__class__ in _SCALARS else plain(item))
+    except NotJson as error:
+        fault = error.within(len(items))
+    else:
+        return items
+    raise fault
+
+
+def _plain_dict(value: Mapping[Any, Any]) -> dict[Any, Any]:
+    items: dict[Any, Any] = {}
+    key: Any = None
+    try:
+        for key, item in value.items():
+            if item is not UNSET:
+                items[key] = item if item.__class__ in _SCALARS else plain(item)
+    except NotJson as error:
+        fault = error.within(str(key))
+    else:
+        return items
+    raise fault
 
 
 def encode_json(value: Any) -> bytes:
-    """Encode the body of a request.
+    """Encode the body of a request, which is what `Model.to_dict` or `plain` returned.
 
     Raises:
         ValueError: A number is NaN or infinite, for which JSON has no word, or a string is not Unicode text.

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import attrs
 
 from ollama_ext.errors import InvalidArgument
 
 from .recordings import VERSIONS, RecordedExchange, recordings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _INFERENCE = ("/api/show", "/api/chat", "/api/generate", "/api/embed")
 
@@ -45,6 +43,8 @@ class Catalog:
         Raises:
             InvalidArgument: An alias stands for a model that was not recorded.
         """
+        if not isinstance(aliases, Mapping):
+            raise InvalidArgument("aliases must be a mapping of names to known models", argument="aliases")
         for alias, model in aliases.items():
             if full_name(model) not in self.models:
                 known = ", ".join(sorted(self.models))

@@ -102,8 +102,7 @@ def read_yaml(path: Path) -> object:
     # The C loader is ten times faster where PyYAML has it; both give the same values.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        # Only the two safe loaders can come out of the line above.
-        return yaml.load(text, Loader=loader)  # noqa: S506
+        return yaml.load(text, Loader=loader)  # noqa: S506 (one of the two safe loaders, see above)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise CannotCompare(f"{path}: is not YAML: {one_line(error)}.") from error
 

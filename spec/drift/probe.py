@@ -39,23 +39,33 @@ class Server:
             timeout: Most seconds to wait for the next bytes of an answer.
 
         Raises:
-            CannotCompare: The address is not one.
+            CannotCompare: The address is not one, holds a password, or what the environment says about
+                proxies and certificates cannot be used.
         """
+        if "@" in url:
+            # Wherever it stands: a password with a slash in it looks like a path. It is shown nowhere.
+            raise CannotCompare(
+                "The address has a user or a password before an '@', which Ollama does not support: "
+                "write http://server:11434."
+            )
         self.url = (url if "://" in url else f"http://{url}").rstrip("/")
         try:
             address = httpx.URL(self.url)
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, ValueError) as error:
             raise CannotCompare(f"{url}: is not an address: {one_line(error)}.") from error
         if address.scheme not in {"http", "https"} or not address.host:
             raise CannotCompare(
                 f"{url}: is not an address of a server; it looks like http://127.0.0.1:11434."
             )
-        self._client = httpx.Client(
-            timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
-            headers={"Accept-Encoding": "identity", "User-Agent": "ollama-ext-drift"},
-            # A proxy of the environment cannot reach this machine's own addresses.
-            trust_env=not _is_loopback(address.host),
-        )
+        try:
+            self._client = httpx.Client(
+                timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
+                headers={"Accept-Encoding": "identity", "User-Agent": "ollama-ext-drift"},
+                # A proxy of the environment cannot reach this machine's own addresses.
+                trust_env=not _is_loopback(address.host),
+            )
+        except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
+            raise CannotCompare(f"{self.url}: cannot be asked: {_bad_environment(error)}.") from error
 
     def __enter__(self) -> Self:
         """Give the server itself."""
@@ -81,10 +91,8 @@ class Server:
         Raises:
             CannotCompare: No answer came, or one without end.
         """
-        request = self._client.build_request(method, f"{self.url}{path}", json=body)
-        if body is None:
-            request = self._client.build_request(method, f"{self.url}{path}")
         try:
+            request = self._client.build_request(method, f"{self.url}{path}", json=body)
             response = self._client.send(request, stream=True)
             try:
                 content = bytearray()
@@ -94,18 +102,30 @@ class Server:
                         raise CannotCompare(f"{self.url}: the answer to {method} {path} does not end.")
             finally:
                 response.close()
-        except httpx.HTTPError as error:
-            # Many time-outs of httpx have no text.
-            reason = one_line(error) or type(error).__name__
-            raise CannotCompare(
-                f"{self.url}: does not answer {method} {path}: {reason.rstrip('.')}."
-            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError, OSError) as error:
+            raise CannotCompare(f"{self.url}: does not answer {method} {path}: {_reason(error)}.") from error
         content_type = response.headers.get("content-type", "")
         return Answer(
             status=response.status_code,
             content_type=content_type.partition(";")[0].strip().lower(),
             body=bytes(content),
         )
+
+
+def _bad_environment(error: Exception) -> str:
+    """What to look at. The error's own text may hold the password of a proxy, and is not shown."""
+    if isinstance(error, OSError):  # first: errors of certificates are ValueErrors too
+        return f"SSL_CERT_FILE or SSL_CERT_DIR names no usable certificates ({type(error).__name__})"
+    if isinstance(error, ImportError):
+        return "a proxy in ALL_PROXY, HTTP_PROXY or HTTPS_PROXY needs a package that is not installed"
+    return "ALL_PROXY, HTTP_PROXY, HTTPS_PROXY or NO_PROXY has an address that is none, such as http://proxy:3128"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "a label of the server's or the proxy's name is empty, too long or not text"
+    # Many time-outs of httpx have no text.
+    return (one_line(error) or type(error).__name__).rstrip(".")
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import datetime as dt
+import decimal
 import enum
 import json
+import pathlib
 import pickle
+import typing
+import uuid
 from collections import OrderedDict
 from types import MappingProxyType
 from typing import Any
 
+import attrs
+import msgspec
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -36,6 +44,11 @@ def decode(name: str, value: Any) -> Model:
     model: type[Any] = getattr(models, name)
     built: Model = model.from_dict(value)
     return built
+
+
+def _pickled(model: Model) -> Model:
+    twin: Model = pickle.loads(pickle.dumps(model))  # noqa: S301 - our own bytes
+    return twin
 
 
 def as_text(value: Any) -> str:
@@ -110,7 +123,7 @@ def test_whatever_is_decoded_is_a_model_or_invalid(name: str, value: Any) -> Non
 def test_a_model_survives_copying_and_pickling(named: tuple[str, Any]) -> None:
     model = decode(*named)
 
-    for twin in (copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301
+    for twin in (copy.copy(model), copy.deepcopy(model), _pickled(model)):
         assert twin == model
         assert as_text(twin.to_dict()) == as_text(model.to_dict())
 
@@ -353,6 +366,96 @@ def test_a_number_that_json_lacks_is_refused_by_its_place(bad: float) -> None:
 
 def test_null_in_a_body_is_no_bad_number() -> None:
     assert encode_json({"a": None, "b": "null", "c": [0.5]}) == b'{"a":null,"b":"null","c":[0.5]}'
+
+
+@attrs.define(frozen=True)
+class Point:
+    """A class of a user's."""
+
+    x: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Spot:
+    """A dataclass of a user's."""
+
+    x: float
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A struct of a user's."""
+
+    x: float
+
+
+class Plain(enum.Enum):
+    """An enum whose members are neither text nor numbers."""
+
+    ONE = 1
+
+
+NAN = float("nan")
+NO_JSON: dict[str, object] = {
+    "set": {NAN},
+    "frozenset": frozenset({NAN}),
+    "Point": Point(NAN),
+    "Spot": Spot(NAN),
+    "Place": Place(NAN),
+    "Decimal": decimal.Decimal("1.5"),
+    "bytes": b"x",
+    "bytearray": bytearray(b"x"),
+    "memoryview": memoryview(b"x"),
+    "datetime": dt.datetime(2026, 1, 2, tzinfo=dt.UTC),
+    "date": dt.date(2026, 1, 2),
+    "timedelta": dt.timedelta(1),
+    "UUID": uuid.UUID(int=1),
+    "Plain": Plain.ONE,
+    "PurePosixPath": pathlib.PurePosixPath("x"),
+    "generator": (number for number in [1]),
+    "type": int,
+    "object": object(),
+}
+
+
+@pytest.mark.parametrize(("kind", "value"), NO_JSON.items(), ids=NO_JSON)
+def test_a_value_that_is_no_json_is_refused_by_its_kind_and_place(kind: str, value: object) -> None:
+    message = models.Message(role="user", additional_properties={"more": [1, {"x": (value,)}]})
+    request = models.ChatRequest(model="m", messages=[message], options=models.Options(seed=1))
+
+    with pytest.raises(TypeError) as caught:
+        request.to_dict()
+
+    where = "messages[0].more[1].x[0]"
+    assert str(caught.value) == f"{where} is of the type {kind}, which JSON cannot hold"
+    with pytest.raises(TypeError, match=f"^the value is of the type {kind},"):
+        plain(value)
+    with pytest.raises(TypeError, match=rf"^format is of the type {kind},"):
+        models.ChatRequest(model="m", format_=value).to_dict()
+    with pytest.raises(TypeError, match=r"^1\.a\[0\] is"):
+        plain({1: {"a": [value]}})
+
+
+def test_subclasses_of_json_types_are_json() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    class Count(enum.IntEnum):
+        ONE = 1
+
+    class Point(typing.NamedTuple):
+        x: float
+
+    value = {"a": Text("x"), "b": [Count.ONE, True, None], "c": Point(0.5), "d": OrderedDict(e=1)}
+
+    assert plain(MappingProxyType(value)) == {"a": "x", "b": [1, True, None], "c": [0.5], "d": {"e": 1}}
+
+
+def test_unset_is_left_out_of_objects_and_refused_in_lists() -> None:
+    assert plain(UNSET) is UNSET
+    assert plain({"a": UNSET, "b": {"c": UNSET}}) == {"b": {}}
+    assert models.DeleteRequest(model="m", additional_properties={"a": UNSET}).to_dict() == {"model": "m"}
+    with pytest.raises(TypeError, match=r"^a\[1\] is of the type Unset"):
+        plain({"a": [1, UNSET]})
 
 
 def test_text_that_is_no_unicode_is_a_value_error() -> None:

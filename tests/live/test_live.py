@@ -22,7 +22,7 @@ QUESTION = "Name three colours."
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     if not os.environ.get("OLLAMA_HOST"):
-        pytest.fail("OLLAMA_HOST is not set: these tests need a real Ollama")
+        pytest.exit("OLLAMA_HOST is not set: these tests need a real Ollama", returncode=2)
     with Client() as client:
         yield client
 

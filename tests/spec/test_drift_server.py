@@ -383,6 +383,70 @@ def test_an_address_that_is_none_is_said_in_one_line(url: str, drift: Drift) -> 
     assert_one_line(drift("--server", url), "is not an address")
 
 
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that says nothing about proxies and certificates, until the test changes it."""
+    for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SSL_CERT_FILE", "/nope"),
+        ("HTTP_PROXY", "foo://zoe:secret@proxy"),
+        ("HTTP_PROXY", "http://zoe:secret@proxy:bad"),
+        ("HTTP_PROXY", "http://zoe:sec/ret@proxy"),
+        ("ALL_PROXY", "http://zoe:secret@[::1"),
+        ("NO_PROXY", "http://[::1"),
+    ],
+)
+def test_an_environment_that_cannot_be_used_is_said_in_one_line_without_its_passwords(
+    name: str, value: str, drift: Drift, no_proxy: pytest.MonkeyPatch
+) -> None:
+    no_proxy.setenv(name, value)
+    run = drift("--server", "http://gpu.test")
+    assert_one_line(run, "http://gpu.test: cannot be asked", name)
+    assert not any(part in run.err for part in ("zoe", "sec", "ret@"))
+
+
+def test_a_proxy_that_needs_a_missing_package_is_said_in_one_line(
+    drift: Drift, no_proxy: pytest.MonkeyPatch
+) -> None:
+    no_proxy.setenv("ALL_PROXY", "socks5://zoe:secret@proxy")
+    no_proxy.setitem(sys.modules, "socksio", None)
+    run = drift("--server", "http://gpu.test")
+    assert_one_line(run, "http://gpu.test", "needs a package that is not installed")
+    assert "secret" not in run.err
+
+
+@pytest.mark.usefixtures("no_proxy")
+@pytest.mark.parametrize("host", [".x", f"{'a' * 64}.test", "a..b"])
+def test_a_name_that_cannot_be_looked_up_is_said_in_one_line(host: str, drift: Drift) -> None:
+    assert_one_line(drift("--server", f"http://{host}"), f"http://{host}", "empty, too long")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://zoe:secret@127.0.0.1:1",
+        "zoe:secret@127.0.0.1:1",
+        "http://zoe:sec/ret@127.0.0.1:1",
+        "http://secret@127.0.0.1:1",
+        "ftp://zoe:secret@127.0.0.1:1",
+        "http://zoe:secret@[::1",
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_shown_nowhere(url: str, drift: Drift) -> None:
+    run = drift("--server", url)
+    assert_one_line(run, "has a user or a password before an '@'")
+    assert not any(part in run.err for part in ("zoe", "sec", "ret@"))
+
+
 PLACES: dict[str, tuple[Tree, Callable[[Tree], Tree]]] = {
     "ListResponse": (TAGS, lambda t: t),
     "ListModelResponse": (TAGS, lambda t: t["models"][0]),

@@ -500,17 +500,13 @@ CHANGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     ),
     "no text": (lambda path: path.write_bytes(b"\xff\x00"), ["client.py: differs", "-\\xff"]),
     "missing": (lambda path: path.unlink(), ["client.py: not committed", "+class Client:"]),
-    "an empty file missing": (
-        lambda path: path.with_name("py.typed").unlink(),
-        ["py.typed: not committed"],
-    ),
     "extra": (
-        lambda path: path.with_name("more.py").write_text("x = 1\n"),
-        ["more.py: nothing compiles to this file", "-x = 1"],
+        lambda path: (path.parent / "models" / "more.py").write_text("x = 1\n"),
+        ["models/more.py: nothing compiles to this file", "-x = 1"],
     ),
     "an empty one extra": (
-        lambda path: path.with_name("more.py").touch(),
-        ["more.py: nothing compiles to this file"],
+        lambda path: (path.parent / "api" / "more.py").touch(),
+        ["api/more.py: nothing compiles to this file"],
     ),
 }
 
@@ -586,6 +582,78 @@ def test_a_folder_with_something_else_is_not_touched(
     assert generate.main(["--output", str(tmp_path)]) == 2
     assert "is no compiled package" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_typed_package_of_somebody_elses_is_not_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = {"py.typed", "client.py", "precious.py"}
+    for name in others:
+        (tmp_path / name).write_text("precious", encoding="utf-8")
+    assert generate.main(["--output", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path} is no compiled package (there is no ndjson.py, no reading.py, no types.py)" in error
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(others, "precious")
+
+
+@pytest.mark.parametrize("mark", ["py.typed", "ndjson.py", "reading.py", "types.py"])
+def test_a_package_without_one_of_its_marks_is_shown_but_not_written(
+    mark: str, package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (package / mark).unlink()
+    before = generate.files_of(package)
+
+    assert f"{mark}: not committed" in generate.difference(before, COMMITTED)
+    assert generate.main(["--output", str(package)]) == 2
+
+    assert f"there is no {mark})" in capsys.readouterr().err
+    assert generate.files_of(package) == before
+
+
+@pytest.mark.parametrize("name", ["precious.py", "notes/precious.md", ".git/HEAD", "api.py"])
+def test_a_file_that_is_no_part_of_a_package_is_not_removed(
+    name: str, package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (package / name).parent.mkdir(exist_ok=True)
+    (package / name).write_text("precious", encoding="utf-8")
+    _append(b"# by hand\n")(package / "client.py")
+    (package / "models" / "old.py").touch()
+    before = generate.files_of(package)
+
+    assert generate.main(["--output", str(package)]) == 2
+
+    assert f"would be removed: {name}: move it away" in capsys.readouterr().err
+    assert generate.files_of(package) == before
+
+
+@pytest.mark.parametrize("check", [[], ["--check"]])
+def test_an_output_that_is_a_file_is_said_in_one_line(
+    check: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "package"
+    output.write_text("precious", encoding="utf-8")
+    assert generate.main([*check, "--output", str(output)]) == 2
+    assert capsys.readouterr().err == f"{output} is no folder: --output names the folder of the package\n"
+    assert output.read_text(encoding="utf-8") == "precious"
+
+
+@pytest.mark.parametrize("name", ["file/package", "n" * 300])
+def test_an_output_that_cannot_be_written_is_said_in_one_line(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert generate.main(["--output", str(tmp_path / name)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(str(tmp_path))
+    assert error.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_an_output_under_proc_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate.main(["--output", "/proc/no-such-folder/package"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("/proc/no-such-folder")
+    assert error.count("\n") == 1
 
 
 def test_the_exit_codes_are_those_of_the_command(package: Path, tmp_path: Path) -> None:

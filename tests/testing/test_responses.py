@@ -42,6 +42,7 @@ def test_a_response_shows_itself_in_one_line() -> None:
     assert repr(Raw(b"abc")) == "<Raw 3 bytes>"
 
 
+# Wrong types on purpose: callers without a type checker pass them.
 BAD: list[tuple[str, Callable[[], Any], str]] = [
     ("how", lambda: Json({}).cut(0, "hard"), '"clean", "close" or "reset", not \'hard\''),  # type: ignore[arg-type]
     ("at", lambda: Json({}).cut(-1), "at least 0, not -1"),

@@ -199,8 +199,8 @@ def failures(client: Client) -> str | None:
         as_value_error: ValueError = error
         return str(as_value_error)
     except (IncompleteReply, StreamTruncated, StreamError) as error:
-        assert_type(error.partial, ChatReply | GenerateReply | None)
-        return error.partial.text if error.partial else None
+        assert_type(error.partial, ChatReply | GenerateReply)
+        return error.partial.text
     except (ConnectionFailed, OllamaTimeout) as error:
         assert_type(error.retryable, bool)
         return None
