@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ollama_openapi import models as _models
+
 from .client import Client
 from .errors import (
     ConnectionFailed,
@@ -23,7 +25,7 @@ from .errors import (
 )
 from .events import Done, Event, LogprobsDelta, TextDelta, ThinkingDelta, ToolCallDelta
 from .hosts import Host, parse_host
-from .replies import ChatReply, EmbedReply, GenerateReply, Reply
+from .replies import ChatReply, EmbedReply, GenerateReply, Reply, TextReply
 from .state import ChatState, GenerateState, ReplyState
 from .streaming import ChatStream, GenerateStream, ReplyStream
 from .usage import EMPTY_USAGE, Usage, usage_of
@@ -63,6 +65,7 @@ __all__ = [
     "StreamNotFinished",
     "StreamTruncated",
     "TextDelta",
+    "TextReply",
     "ThinkingDelta",
     "Tool",
     "ToolCallDelta",
@@ -79,9 +82,7 @@ def __getattr__(name: str) -> Any:
     """Import a generated model when it is first asked for: each costs a fraction of a millisecond."""
     if name not in _MODELS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ollama_openapi import models  # noqa: PLC0415 - see above
-
-    return getattr(models, name)
+    return getattr(_models, name)
 
 
 def __dir__() -> list[str]:

@@ -31,7 +31,23 @@ class Reply(msgspec.Struct, frozen=True):
         return usage_of(self.result)
 
 
-class ChatReply(Reply, frozen=True):
+class TextReply(Reply, frozen=True):
+    """What every reply that was generated has."""
+
+    result: models.ChatResponse | models.GenerateResponse
+
+    @property
+    def done_reason(self) -> str:
+        """Why the reply ended: ``stop``, ``length``, ``load``, ``unload``; empty if not told."""
+        return self.result.done_reason or ""
+
+    @property
+    def logprobs(self) -> list[models.Logprob]:
+        """Log probabilities of the generated tokens, if they were asked for."""
+        return self.result.logprobs or []
+
+
+class ChatReply(TextReply, frozen=True):
     """A model's answer to a conversation."""
 
     result: models.ChatResponse
@@ -56,18 +72,8 @@ class ChatReply(Reply, frozen=True):
         """The answer as a plain JSON message with thinking and calls: append it to the history."""
         return self.result.message.to_dict()
 
-    @property
-    def done_reason(self) -> str:
-        """Why the reply ended: ``stop``, ``length``, ``load``, ``unload``; empty if not told."""
-        return self.result.done_reason or ""
 
-    @property
-    def logprobs(self) -> list[models.Logprob]:
-        """Log probabilities of the generated tokens, if they were asked for."""
-        return self.result.logprobs or []
-
-
-class GenerateReply(Reply, frozen=True):
+class GenerateReply(TextReply, frozen=True):
     """A model's continuation of a prompt."""
 
     result: models.GenerateResponse
@@ -86,16 +92,6 @@ class GenerateReply(Reply, frozen=True):
     def tool_calls(self) -> list[models.ToolCall]:
         """The tools that the model wants called, in order."""
         return self.result.tool_calls or []
-
-    @property
-    def done_reason(self) -> str:
-        """Why the reply ended: ``stop``, ``length``, ``load``, ``unload``; empty if not told."""
-        return self.result.done_reason or ""
-
-    @property
-    def logprobs(self) -> list[models.Logprob]:
-        """Log probabilities of the generated tokens, if they were asked for."""
-        return self.result.logprobs or []
 
 
 class EmbedReply(Reply, frozen=True):

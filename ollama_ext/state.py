@@ -109,14 +109,7 @@ class ReplyState(ABC, Generic[R]):
             return self._feed_any(line)
         self._latest = plain
         said = plain.said()
-        events: list[Event] = []
-        if said.thinking:
-            self._thinking.write(said.thinking)
-            events.append(ThinkingDelta(said.thinking))
-        if said.text:
-            self._text.write(said.text)
-            events.append(TextDelta(said.text))
-        return events
+        return self._add_texts(said.thinking, said.text)
 
     def _feed_any(self, line: bytes) -> list[Event]:
         self._catch_up()
@@ -124,7 +117,8 @@ class ReplyState(ABC, Generic[R]):
         message = self._message_of(chunk)
         if message is None:
             raise self._invalid(line, "is no chunk of this kind of stream")
-        events = self._texts(message, line)
+        events = self._add_texts(self._text_in(message, "thinking", line), "")
+        events += self._add_texts("", self._text_in(message, self._text_key, line))
         if (calls := message.pop("tool_calls", None)) is not None:
             events += map(ToolCallDelta, self._built("tool_calls", models.ToolCall.from_dict, calls, line))
             self._tool_calls += calls
@@ -140,20 +134,23 @@ class ReplyState(ABC, Generic[R]):
             events += self._end(chunk, line)
         return events
 
-    def _texts(self, message: dict[str, Any], line: bytes) -> list[Event]:
+    def _text_in(self, message: dict[str, Any], key: str, line: bytes) -> str:
+        text = message.pop(key, None)
+        if text is None:
+            return ""
+        if text.__class__ is not str:
+            raise self._invalid(line, f"has a {key!r} that is no text")
+        words: str = text
+        return words
+
+    def _add_texts(self, thinking: str, text: str) -> list[Event]:
         events: list[Event] = []
-        if (thinking := message.pop("thinking", None)) is not None:
-            if thinking.__class__ is not str:
-                raise self._invalid(line, "has a 'thinking' that is no text")
-            if thinking:
-                self._thinking.write(thinking)
-                events.append(ThinkingDelta(thinking))
-        if (text := message.pop(self._text_key, None)) is not None:
-            if text.__class__ is not str:
-                raise self._invalid(line, f"has a {self._text_key!r} that is no text")
-            if text:
-                self._text.write(text)
-                events.append(TextDelta(text))
+        if thinking:
+            self._thinking.write(thinking)
+            events.append(ThinkingDelta(thinking))
+        if text:
+            self._text.write(text)
+            events.append(TextDelta(text))
         return events
 
     def _end(self, chunk: dict[str, Any], line: bytes) -> list[Event]:

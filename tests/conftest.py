@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import ollama_openapi
 import pytest
+from sockets import nothing_left_behind
 
 import ollama_ext
+from ollama_ext import Client
+from ollama_ext.testing import FakeOllama
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 TREE = Path(__file__).resolve().parent.parent
 LIVE = TREE / "tests" / "live"
@@ -52,3 +55,24 @@ def _no_server_of_the_machine(monkeypatch: pytest.MonkeyPatch, request: pytest.F
     for name in list(os.environ):
         if name.startswith("OLLAMA_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeOllama]:
+    """Run a scripted server of the newest version."""
+    with FakeOllama() as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: FakeOllama) -> Iterator[Client]:
+    """Make a client of that server."""
+    with Client(server.url) as made:
+        yield made
+
+
+@pytest.fixture
+def nothing_left_open() -> Iterator[None]:
+    """See that the test leaves no socket and no thread behind."""
+    with nothing_left_behind():
+        yield

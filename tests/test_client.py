@@ -6,7 +6,7 @@ import logging
 import pickle
 import traceback
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from streams import UNFINISHED, chunk, identify, new_state, play, recorded_streams, text_of, whole_lines
@@ -37,22 +37,7 @@ from ollama_ext.testing import (
     recordings,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 CHAT, GENERATE = "/api/chat", "/api/generate"
-
-
-@pytest.fixture
-def server() -> Iterator[FakeOllama]:
-    with FakeOllama() as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: FakeOllama) -> Iterator[Client]:
-    with Client(server.url) as made:
-        yield made
 
 
 def ask(client: Client, path: str, *, stream: bool, model: str = "m") -> ChatReply | GenerateReply:

@@ -19,21 +19,9 @@ from ollama_ext import (
 from ollama_ext.testing import Body, FakeOllama, Json, Raw, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 CHAT, GENERATE = "/api/chat", "/api/generate"
-
-
-@pytest.fixture
-def server() -> Iterator[FakeOllama]:
-    with FakeOllama() as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: FakeOllama) -> Iterator[Client]:
-    with Client(server.url) as made:
-        yield made
 
 
 def ask(client: Client, *, stream: bool) -> ChatReply:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import trustme
 from ollama_openapi.types import Request
-from sockets import nothing_left_behind
+from sockets import ask
 from streams import chunk, line
 
 from ollama_ext import (
@@ -36,36 +36,11 @@ from ollama_ext import (
 from ollama_ext.testing import Body, FakeOllama, Json, Lines, Raw, Recording, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 CHAT = "/api/chat"
 STALLED = Lines(chunk("a"), chunk("b"), chunk(done=True)).stall(math.inf, at=len(line(chunk("a"))) + 1)
-
-
-@pytest.fixture
-def server() -> Iterator[FakeOllama]:
-    with FakeOllama() as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: FakeOllama) -> Iterator[Client]:
-    with Client(server.url) as made:
-        yield made
-
-
-@pytest.fixture
-def nothing_left_open() -> Iterator[None]:
-    with nothing_left_behind():
-        yield
-
-
-def ask(client: Client, path: str, *, stream: bool) -> Any:
-    """Ask for what a path gives; a stream is read to its end."""
-    if not stream:
-        return (client.chat if path == CHAT else client.generate)("m", "hi")
-    return (client.chat_stream if path == CHAT else client.generate_stream)("m", "hi").finish()
 
 
 # -- after the last chunk

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from sockets import nothing_left_behind
+from sockets import ask
 from streams import new_state, play, text_of, whole_lines
 
 from ollama_ext import (
@@ -19,23 +19,7 @@ from ollama_ext import (
 )
 from ollama_ext.testing import FakeOllama, Json, Raw, Recording
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 CHAT = "/api/chat"
-
-
-@pytest.fixture
-def nothing_left_open() -> Iterator[None]:
-    with nothing_left_behind():
-        yield
-
-
-def ask(client: Client, path: str, *, stream: bool) -> Any:
-    """Ask for what a path gives; a stream is read to its end."""
-    if not stream:
-        return (client.chat if path == CHAT else client.generate)("m", "hi")
-    return (client.chat_stream if path == CHAT else client.generate_stream)("m", "hi").finish()
 
 
 @pytest.mark.usefixtures("nothing_left_open")

@@ -1,14 +1,16 @@
-"""Seeing that a test leaves no socket and no thread behind."""
+"""Calls over real sockets, and seeing that a test leaves no socket and no thread behind."""
 
 from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from ollama_ext import Client
 
 
 @contextmanager
@@ -25,3 +27,10 @@ def nothing_left_behind() -> Generator[None]:
 def open_files() -> int:
     """Return how many file descriptors this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def ask(client: Client, path: str, *, stream: bool) -> Any:
+    """Ask for what a path gives; a stream is read to its end."""
+    if not stream:
+        return (client.chat if path == "/api/chat" else client.generate)("m", "hi")
+    return (client.chat_stream if path == "/api/chat" else client.generate_stream)("m", "hi").finish()
