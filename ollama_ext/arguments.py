@@ -19,6 +19,7 @@ from ollama_openapi import models
 from ollama_openapi.errors import InvalidBody
 from ollama_openapi.types import UNSET, Model, encode_json, plain
 
+from .durations import keep_alive_value
 from .errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 
     from ollama_openapi.models import (
         ChatRequest,
+        CreateRequest,
         EmbedRequest,
         GenerateRequest,
         Message,
-        ShowRequest,
     )
     from ollama_openapi.types import Request
 
@@ -50,8 +51,12 @@ _FRAMING = frozenset({"content-length", "transfer-encoding", "trailer", "upgrade
 _NOT_JSON = (ValueError, TypeError, OverflowError, RecursionError)
 
 
-class _ModelClass(Protocol[M_co]):
-    def from_dict(self, src_dict: Mapping[str, Any]) -> M_co: ...
+class ModelClass(Protocol[M_co]):
+    """A generated model."""
+
+    def from_dict(self, src_dict: Mapping[str, Any]) -> M_co:
+        """Check and build."""
+        ...
 
 
 def chat_request(
@@ -60,8 +65,7 @@ def chat_request(
     extra_body: Mapping[str, Any] | None,
 ) -> ChatRequest:
     """Return the body of a chat; ``fields`` are those of the API under their names in JSON."""
-    body = {**fields, "messages": _messages(messages)}
-    return _build(models.ChatRequest, body, extra_body)
+    return body(models.ChatRequest, {**fields, "messages": _messages(messages)}, extra_body)
 
 
 def generate_request(
@@ -69,17 +73,17 @@ def generate_request(
 ) -> GenerateRequest:
     """Return the body of a generate call."""
     encoded = None if images is None else _images(images, "images")
-    return _build(models.GenerateRequest, {**fields, "images": encoded}, extra_body)
+    return body(models.GenerateRequest, {**fields, "images": encoded}, extra_body)
 
 
 def embed_request(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> EmbedRequest:
     """Return the body of an embed call."""
-    return _build(models.EmbedRequest, fields, extra_body)
+    return body(models.EmbedRequest, fields, extra_body)
 
 
-def show_request(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> ShowRequest:
-    """Return the body of a question about a model."""
-    return _build(models.ShowRequest, fields, extra_body)
+def create_request(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> CreateRequest:
+    """Return the body of a create."""
+    return body(models.CreateRequest, {**fields, "messages": _messages(fields.get("messages"))}, extra_body)
 
 
 def encoded(build: Callable[..., Request], body: Model | None, **flags: bool) -> Request:
@@ -126,7 +130,12 @@ def checked_headers(headers: Mapping[str, str] | None, argument: str) -> dict[st
     return dict(headers)
 
 
-def _build(model: _ModelClass[M_co], fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> M_co:
+def body(kind: ModelClass[M_co], fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> M_co:
+    """Return the body of a request: the fields of the API under their names in JSON, None left out.
+
+    Raises:
+        InvalidArgument: A value is of a wrong kind.
+    """
     if extra is None:
         extra = {}
     if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
@@ -136,14 +145,15 @@ def _build(model: _ModelClass[M_co], fields: Mapping[str, Any], extra: Mapping[s
             "extra_body holds 'stream', which the method decides: call chat_stream or generate_stream for it",
             argument="extra_body",
         )
-    body = {**{name: value for name, value in fields.items() if value is not None}, **extra}
-    checked_model(body.get("model"))
-    if isinstance(keep_alive := body.get("keep_alive"), timedelta):
-        body["keep_alive"] = keep_alive.total_seconds()
-    _check_schema(body.get("format"))
-    _check_tools(body.get("tools"))
+    values = {**{name: value for name, value in fields.items() if value is not None}, **extra}
+    if "model" in fields:
+        checked_model(values.get("model"))
+    if (keep_alive := values.get("keep_alive")) is not None:
+        values["keep_alive"] = keep_alive_value(keep_alive)
+    _check_schema(values.get("format"))
+    _check_tools(values.get("tools"))
     try:
-        return model.from_dict({name: _plain(value, name) for name, value in body.items()})
+        return kind.from_dict({name: _plain(value, name) for name, value in values.items()})
     except InvalidBody as error:
         name = str(error.path[0]) if error.path else None
         raise InvalidArgument(f"{error.where}: {error.problem}", argument=_parameter(name)) from None

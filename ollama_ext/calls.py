@@ -2,34 +2,34 @@
 
 This is the border between the two packages: `ollama_openapi` builds requests and reads bodies, the
 transport sends, and whatever fails on the way leaves as an error of ours that says which call it is about.
+Here is also where a call is tried again.
 """
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ollama_openapi.errors import ApiError, InvalidBody
 
 from . import arguments
-from .errors import InvalidResponse, OllamaError, RequestInfo, ResponseError, error_text, reported, shown
-from .transport import Transport
+from .errors import InvalidResponse, OllamaError
+from .options import Call
+from .refusals import refusal, reported, shown
+from .repeats import Repeat, worth_repeating
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Iterator
 
-    from ollama_openapi.models import ChatRequest, GenerateRequest
     from ollama_openapi.types import Model, Request
 
-    from .hosts import Host
-    from .state import ReplyState
-    from .transport import Answer, OpenAnswer
+    from .errors import RequestInfo
+    from .options import CallOptions, Defaults
+    from .transport import Answer, OpenAnswer, Transport
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
-StateT = TypeVar("StateT", bound="ReplyState[Any]")
-StreamT = TypeVar("StreamT")
 
 
 class Operation(Protocol[T_co]):
@@ -44,79 +44,167 @@ class Operation(Protocol[T_co]):
         ...
 
 
+class OpenCall:
+    """An answer that has begun with a success, and what its reader must know.
+
+    Attributes:
+        answer: The open answer.
+        request: Which request it answers.
+        model: The model that it is about.
+    """
+
+    __slots__ = ("_silence", "answer", "model", "request")
+
+    def __init__(self, answer: OpenAnswer, request: RequestInfo, model: str, silence: float | None) -> None:
+        """Keep what belongs together."""
+        self.answer = answer
+        self.request = request
+        self.model = model
+        self._silence = silence
+
+    def reads(self) -> Iterator[bytes]:
+        """Yield the body piece by piece, each as soon as it arrives."""
+        return self.answer.reads(self._silence)
+
+
 class Calls:
-    """The calls to one server. May be used from many threads."""
+    """The calls to one server. May be used from many threads.
 
-    def __init__(self, host: Host, headers: Mapping[str, str]) -> None:
-        """Take note of where the server is, and of headers to send with every call."""
-        self._transport = Transport(host, headers)
+    Attributes:
+        transport: The way to the server.
+        defaults: The options of the client.
+    """
 
-    def ask(self, operation: Operation[T], body: Model | None, headers: Mapping[str, str] | None) -> T:
+    def __init__(self, transport: Transport, defaults: Defaults) -> None:
+        """Take note of the way to the server, and of the options that hold where a call has none."""
+        self.transport = transport
+        self.defaults = defaults
+
+    def begin(self, options: CallOptions) -> Call:
+        """Return a new call, whose clock runs."""
+        return Call(self.defaults, options)
+
+    def ask(
+        self,
+        operation: Operation[T],
+        body: Model | None,
+        options: CallOptions,
+        repeat: Repeat = Repeat.SAFE,
+    ) -> T:
         """Send a request and return its answer as a model."""
-        return self.reply(operation, lambda result, _status: result, body, headers)
+        return self.reply(operation, _result, body, options, repeat)
 
     def reply(
         self,
         operation: Operation[T],
         reply: Callable[[T, int], R],
         body: Model | None,
-        headers: Mapping[str, str] | None,
+        options: CallOptions,
+        repeat: Repeat,
     ) -> R:
         """Send a request and return what ``reply`` makes of its answer and status."""
         request = arguments.encoded(operation.build_request, body)
-        extra = arguments.checked_headers(headers, "extra_headers")
-        with self._about(request, body):
-            answer = self._transport.send(request, extra)
-            return reply(_parsed(operation.parse, answer, answer.body), answer.status)
+        model = _model_of(body)
 
-    def stream(
+        def read(answer: Answer) -> R:
+            return reply(parsed(operation.parse, answer, answer.body, request, model), answer.status)
+
+        return self.send(lambda: request, read, model, self.begin(options), repeat)
+
+    def send(
+        self,
+        build: Callable[[], Request],
+        read: Callable[[Answer], R],
+        model: str | None,
+        call: Call,
+        repeat: Repeat,
+    ) -> R:
+        """Send what ``build`` returns, anew for each try, and return what ``read`` makes of the answer."""
+        return tried(lambda: self.once(build(), read, model, call), call, repeat)
+
+    def once(self, request: Request, read: Callable[[Answer], R], model: str | None, call: Call) -> R:
+        """Send a request, and never again, and return what ``read`` makes of the answer."""
+        try:
+            return read(self.transport.send(request, call.headers, call.limits))
+        except OllamaError as error:
+            raise self._about(error, request, model)  # noqa: B904 - it is the same error
+
+    def open(
         self,
         operation: Operation[object],
-        state: Callable[[str, int], StateT],
-        stream: Callable[[OpenAnswer, StateT, RequestInfo, str], StreamT],
-        body: ChatRequest | GenerateRequest,
-        headers: Mapping[str, str] | None,
-    ) -> StreamT:
-        """Send a request and return the stream of its answer, once the server has accepted it."""
+        body: Model,
+        call: Call,
+        *,
+        silence: float | None,
+    ) -> OpenCall:
+        """Send a request, once, and return its answer when the server has accepted it.
+
+        Args:
+            operation: One that streams.
+            body: The body of the request.
+            call: The call that this is part of.
+            silence: Seconds for which the answer may pause.
+        """
         request = arguments.encoded(operation.build_request, body, stream=True)
-        extra = arguments.checked_headers(headers, "extra_headers")
-        with self._about(request, body):
-            answer = self._transport.open(request, extra)
+        model = _model_of(body)
+        try:
+            answer = self.transport.open(request, call.headers, call.limits)
             if not 200 <= answer.status < 300:  # noqa: PLR2004 - what HTTP calls success
                 with closing(answer):
-                    _parsed(operation.parse, answer, answer.read())
-        return stream(answer, state(body.model, answer.status), self._transport.info(request), body.model)
-
-    @contextmanager
-    def _about(self, request: Request, body: Model | None) -> Generator[None]:
-        """Say in every error which request and model it is about."""
-        try:
-            yield
+                    content = answer.read(call.limits.timeouts.between)
+                    parsed(operation.parse, answer, content, request, model)
         except OllamaError as error:
-            error.request = self._transport.info(request)
-            error.model = getattr(body, "model", None)
-            raise
+            raise self._about(error, request, model)  # noqa: B904 - it is the same error
+        return OpenCall(answer, self.transport.info(request), model or "", silence)
+
+    def _about(self, error: OllamaError, request: Request, model: str | None) -> OllamaError:
+        """Say in an error which request and model it is about."""
+        error.request = self.transport.info(request)
+        error.model = model or None
+        return error
 
     def close(self) -> None:
         """Close every connection."""
-        self._transport.close()
+        self.transport.close()
 
 
-def _parsed(parse: Callable[[int, bytes], T], answer: Answer | OpenAnswer, body: bytes) -> T:
+def tried(attempt: Callable[[], R], call: Call, repeat: Repeat) -> R:
+    """Return what an attempt returns, made again as the call's policy and the table of `repeats` say."""
+    if call.retry is None:
+        return attempt()
+    return call.retry.call(
+        attempt,
+        worth_it=lambda error, tries: worth_repeating(error, repeat, tries),
+        cancel=call.limits.cancel,
+        deadline=call.limits.deadline,
+    )
+
+
+def _result(result: T, _status: int) -> T:
+    return result
+
+
+def _model_of(body: Model | None) -> str | None:
+    model: str | None = getattr(body, "model", None)
+    return model
+
+
+def parsed(
+    parse: Callable[[int, bytes], T],
+    answer: Answer | OpenAnswer,
+    body: bytes,
+    request: Request,
+    model: str | None,
+) -> T:
     """Parse a whole answer; what the generated package raises becomes an error of ours."""
     status = answer.status
     try:
         return parse(status, body)
     except ApiError as error:
-        words = error_text(body)
-        message = f"HTTP status {status}: {words}" if words else f"HTTP status {status}"
-        if location := answer.headers.get("location"):
-            message += f" (it redirects to {location[:200]!r}, which is not followed: is that the host?)"
-        raise ResponseError(message, status=status, body=body) from error
+        raise refusal(status, answer.headers, body, path=request.path, model=model) from error
     except InvalidBody as error:
-        if told := reported(body):
-            message = f"HTTP status {status}, but an error: {told}"
-            raise ResponseError(message, status=status, body=body) from error
+        if reported(body):
+            raise refusal(status, answer.headers, body, path=request.path, model=model) from error
         problem, start = str(error), shown(body)
         if body and start.removesuffix(" ...") not in problem:  # where it is no JSON, it is quoted already
             problem += f"; it starts with {start}"

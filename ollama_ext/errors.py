@@ -1,30 +1,48 @@
 """Every error of this library, in one tree.
 
     OllamaError
-    ├── InvalidArgument     refused before anything was sent (also a ValueError)
-    ├── ConnectionFailed    no connection, or one that broke before the whole answer was there
-    ├── OllamaTimeout       the server was silent for longer than the limit
-    ├── ResponseError       the server answered with an error status
-    ├── InvalidResponse     the server answered, but not with what its API promises
-    ├── IncompleteReply     a reply without ``"done": true``
-    │   └── StreamTruncated a stream that ended, or broke, before its last chunk
-    ├── StreamError         an error line inside a stream whose status was 200
-    └── StreamNotFinished   the reply of a stream was asked for before its end
+    ├── InvalidArgument         refused before anything was sent (also a ValueError)
+    ├── ConnectionFailed        no connection, or one that broke before the whole answer was there
+    ├── OllamaTimeout           a limit of `Timeouts` was reached
+    │   ├── ConnectTimeout      no connection in time; nothing was sent
+    │   ├── FirstByteTimeout    no answer in time
+    │   ├── IdleTimeout         the server fell silent in the middle
+    │   └── TotalTimeout        the whole call took too long
+    ├── Cancelled               a `CancelToken` or a stream's `cancel()` ended the call
+    ├── ResponseError           the server answered with an error
+    │   ├── BadRequest          400 and its like: the request is wrong
+    │   │   └── ContextOverflow     it is longer than the model's context
+    │   ├── Unauthorized        401: sign in, or send a key
+    │   ├── Forbidden           403: not from here, or not with this account
+    │   ├── ModelNotFound       404: the server has no such model
+    │   │   └── ModelNotInRegistry  nor has the registry that it asked (also a StreamError)
+    │   ├── RouteNotFound       404, 405: no such path; an older server, or something else than Ollama
+    │   ├── RateLimited         429: too many requests
+    │   ├── ServerBusy          503: the server's queue is full, or it cannot serve now
+    │   └── ServerError         500 and its like: the server, its runner or a proxy failed
+    ├── InvalidResponse         the server answered, but not with what its API promises
+    ├── IncompleteReply         a reply without ``"done": true``
+    │   └── StreamTruncated     a stream that ended, or broke, before its last chunk
+    ├── StreamError             an error line inside a stream whose status was 200
+    └── StreamNotFinished       the reply of a stream was asked for before its end
 
 Catch `OllamaError` and nothing of the HTTP stack gets past you. What is known about a failure is in
-the attributes of the error, whatever its class; what is not known is None (or ``b""``).
+the attributes of the error, whatever its class; what is not known is None (or ``b""``). How an answer of
+the server becomes one of these is decided in `ollama_ext.refusals`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 if TYPE_CHECKING:
+    from .progress import Progress
     from .replies import ChatReply, GenerateReply
 
-_SHOWN_BYTES = 200
+#: How far a call had come when its connection failed.
+Stage = Literal["connect", "send", "receive"]
 
 
 class RequestInfo(msgspec.Struct, frozen=True):
@@ -43,7 +61,7 @@ class OllamaError(Exception):
         body: The bytes of the answer that the error is about, as they came.
         request: Method and URL, or None when nothing was about to be sent.
         model: The model that was asked for, or None.
-        partial: The reply as far as it had arrived, for calls that produce text.
+        partial: What had arrived: the reply so far, or the last `Progress`.
     """
 
     #: Whether the same call, made again unchanged, has a fair chance.
@@ -57,7 +75,7 @@ class OllamaError(Exception):
         body: bytes = b"",
         request: RequestInfo | None = None,
         model: str | None = None,
-        partial: ChatReply | GenerateReply | None = None,
+        partial: ChatReply | GenerateReply | Progress | None = None,
     ) -> None:
         """Take the message and whatever is known; all but the message is keyword-only."""
         super().__init__(message)
@@ -94,19 +112,131 @@ class InvalidArgument(OllamaError, ValueError):
 
 
 class ConnectionFailed(OllamaError):
-    """The server could not be reached, or the connection broke before the whole answer was there."""
+    """The server could not be reached, or the connection broke before the whole answer was there.
+
+    Attributes:
+        stage: How far it had come: ``connect`` (nothing was sent), ``send`` (no byte of the answer was
+            there), ``receive``.
+        reused: Whether an earlier call had used the connection: servers close idle ones at any moment.
+    """
 
     retryable = True
+
+    def __init__(self, message: str, *, stage: Stage = "connect", reused: bool = False, **known: Any) -> None:
+        """Take the message and how far the call had come."""
+        super().__init__(message, **known)
+        self.stage: Stage = stage
+        self.reused = reused
 
 
 class OllamaTimeout(OllamaError):
-    """The server was silent for longer than the limit; the message says which limit."""
+    """A limit was reached; the message says which, and what it was."""
 
     retryable = True
 
 
+class ConnectTimeout(OllamaTimeout):
+    """No connection within ``Timeouts.connect``: nothing was sent."""
+
+
+class FirstByteTimeout(OllamaTimeout):
+    """No answer within ``Timeouts.first_byte``: a server is silent while it queues and loads a model."""
+
+
+class IdleTimeout(OllamaTimeout):
+    """The server fell silent for ``Timeouts.between``, in the middle of an answer or of an upload."""
+
+
+class TotalTimeout(OllamaTimeout):
+    """The call, with all its tries, took longer than ``Timeouts.total``."""
+
+    retryable = False
+
+
+class Cancelled(OllamaError):
+    """The call was cancelled, by its `CancelToken` or by ``cancel()`` of its stream."""
+
+
 class ResponseError(OllamaError):
-    """The server answered with an error status; ``message`` holds its own words."""
+    """The server answered with an error; ``message`` holds its own words and what to do about them.
+
+    Attributes:
+        retry_after: Seconds after which the server wants to be asked again, or None if it does not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **known: Any) -> None:
+        """Take the message and whatever is known."""
+        super().__init__(message, **known)
+        self.retry_after = retry_after
+
+
+class BadRequest(ResponseError):
+    """The request is wrong (400 and its like); made again unchanged, it fails again."""
+
+
+class ContextOverflow(BadRequest):
+    """The input is longer than the context of the model.
+
+    Attributes:
+        input_tokens: Length of the input in tokens, or None if the server does not say.
+        context_length: Length of the context in tokens (``num_ctx``), or None if it does not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        input_tokens: int | None = None,
+        context_length: int | None = None,
+        **known: Any,
+    ) -> None:
+        """Take the message and the two counts."""
+        super().__init__(message, **known)
+        self.input_tokens = input_tokens
+        self.context_length = context_length
+
+
+class Unauthorized(ResponseError):
+    """The server does not know who asks (401).
+
+    Attributes:
+        signin_url: Where to sign this machine in, or None if the server does not say.
+    """
+
+    def __init__(self, message: str, *, signin_url: str | None = None, **known: Any) -> None:
+        """Take the message and the URL."""
+        super().__init__(message, **known)
+        self.signin_url = signin_url
+
+
+class Forbidden(ResponseError):
+    """The server refuses this caller or this model (403)."""
+
+
+class ModelNotFound(ResponseError):
+    """The server has no such model (404 that speaks of a model): pull it first."""
+
+
+class RouteNotFound(ResponseError):
+    """No such path or method there (404, 405): an older Ollama, or something else than Ollama."""
+
+
+class RateLimited(ResponseError):
+    """Too many requests (429)."""
+
+    retryable = True
+
+
+class ServerBusy(ResponseError):
+    """The server cannot take the request now (503): its queue is full."""
+
+    retryable = True
+
+
+class ServerError(ResponseError):
+    """The server, its runner or a proxy in between failed (500 and its like)."""
+
+    retryable = True
 
 
 class InvalidResponse(OllamaError):
@@ -120,7 +250,6 @@ class IncompleteReply(OllamaError):
     """
 
     retryable = True
-    partial: ChatReply | GenerateReply  # pyright: ignore[reportIncompatibleVariableOverride] - always set
 
 
 class StreamTruncated(IncompleteReply):
@@ -130,48 +259,10 @@ class StreamTruncated(IncompleteReply):
 class StreamError(OllamaError):
     """The server reported an error inside a stream, after status 200 had been sent."""
 
-    partial: ChatReply | GenerateReply  # pyright: ignore[reportIncompatibleVariableOverride] - always set
+
+class ModelNotInRegistry(ModelNotFound, StreamError):
+    """The registry that the server asked has no such model either: is the name right?"""
 
 
 class StreamNotFinished(OllamaError):
     """``stream.reply`` was read before the stream was at its end: iterate on, or ``finish()``."""
-
-    partial: ChatReply | GenerateReply  # pyright: ignore[reportIncompatibleVariableOverride] - always set
-
-
-def error_text(body: bytes) -> str:
-    """Return what an error body says, in words; empty if it says nothing.
-
-    Ollama sends ``{"error": text}``; the text of a runner's error is JSON once more
-    (``{"error": {"code": ..., "message": text}}``), which is unwrapped. Anything else is told if it is a
-    line of text, such as "404 page not found", and shown from its start if not, such as a proxy's HTML.
-    """
-    words = reported(body)
-    if words is None:
-        text = body.decode("utf-8", errors="replace").strip()
-        return text if text.isprintable() and len(body) <= _SHOWN_BYTES else shown(body)
-    while (inner := reported(words)) is not None:  # ends: what is inside is shorter
-        words = inner
-    return words.strip()
-
-
-def reported(body: bytes | str) -> str | None:
-    """Return the text of the error in a body, or None if it is not in Ollama's form."""
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
-    for key in ("error", "message"):
-        if not isinstance(value, dict):
-            break
-        fields: dict[Any, Any] = value
-        value = fields.get(key)
-        if isinstance(value, str):
-            return value
-    return None
-
-
-def shown(body: bytes) -> str:
-    """Return the first bytes of a body, printable, for a message."""
-    text = body[:_SHOWN_BYTES].decode("utf-8", errors="replace")
-    return repr(text) + (" ..." if len(body) > _SHOWN_BYTES else "")

@@ -14,8 +14,9 @@ import msgspec
 from ollama_openapi import models
 from ollama_openapi.errors import InvalidBody
 
-from .errors import InvalidResponse, StreamError, StreamTruncated, error_text, shown
+from .errors import InvalidResponse, StreamTruncated
 from .events import Done, Event, LogprobsDelta, TextDelta, ThinkingDelta, ToolCallDelta
+from .refusals import shown, stream_refusal
 from .replies import ChatReply, GenerateReply
 
 if TYPE_CHECKING:
@@ -217,8 +218,7 @@ class ReplyState(ABC, Generic[R]):
         if chunk.__class__ is not dict:
             raise self._invalid(line, "is not an object")
         if "error" in chunk:
-            words = error_text(line) or "the server reported an error in the stream, and did not say which"
-            raise StreamError(words, status=self._status, body=line)
+            raise stream_refusal(line, status=self._status, model=self._start["model"])
         fields: dict[str, Any] = chunk
         return fields
 

@@ -1,13 +1,13 @@
 """Streams in three parts: bytes -> lines -> events -> reply.
 
 `LineSplitter` (in the generated package) cuts bytes into lines. `ChatState` and `GenerateState` (in
-`state.py`) turn lines into events and add up the reply. Neither does any I/O. `ChatStream` and
-`GenerateStream`, here, join them to an open connection.
+`state.py`) and `ProgressState` (in `progress.py`) turn lines into events and add them up. None does any I/O.
+The streams, here, join them to an open connection.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 
 from ollama_openapi.ndjson import LineSplitter
 
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from types import GeneratorType, TracebackType
 
-    from .errors import RequestInfo
+    from .calls import OpenCall
+    from .cancel import CancelToken
+    from .progress import Progress
     from .state import ReplyState
-    from .transport import OpenAnswer
 
+E = TypeVar("E")
 R = TypeVar("R", bound=ChatReply | GenerateReply)
 
 
@@ -31,24 +33,26 @@ class ReplyStream(Generic[R]):
 
     The request was sent and accepted before this object existed; events are yielded as they arrive.
     Leaving early, or dropping the stream, closes the connection, upon which Ollama stops generating.
-    For one thread at a time.
+    For one thread at a time; only `cancel` is for others.
     """
 
-    def __init__(self, answer: OpenAnswer, state: ReplyState[R], request: RequestInfo, model: str) -> None:
+    def __init__(self, call: OpenCall, state: ReplyState[R]) -> None:
         """Join an open answer to a fresh state."""
-        self._answer = answer
+        self._call = call
+        self._answer = call.answer
         self._state = state
-        self._request = request
-        self._model = model
         self._failures: list[OllamaError] = []
         # What iterates does not know the stream: a stream that is dropped is freed, and closed, at once.
-        events = _events(answer, state, self._failures, request, model)
+        events = events_of(call, state, self._failures)
         self._events = cast("GeneratorType[Event, None, None]", events)
 
     def _reading(self) -> Generator[Event]:
         """Return what iterates, unless another thread is doing so."""
         if self._events.gi_running:
-            raise OllamaError("another thread is reading this stream; a stream is for one thread at a time")
+            raise OllamaError(
+                "another thread is reading this stream; a stream is for one thread at a time (to end it from "
+                "another one, call cancel())"
+            )
         return self._events
 
     def __iter__(self) -> Iterator[Event]:
@@ -95,8 +99,8 @@ class ReplyStream(Generic[R]):
         raise StreamNotFinished(
             f"{problem}; what has arrived is in .partial",
             status=self._answer.status,
-            request=self._request,
-            model=self._model,
+            request=self._call.request,
+            model=self._call.model,
             partial=self._state.partial,
         ) from failure
 
@@ -109,6 +113,13 @@ class ReplyStream(Generic[R]):
         for _ in self._reading():
             pass
         return self.reply
+
+    def cancel(self) -> None:
+        """End the stream from any thread, at once: who reads it gets `Cancelled`, with what has arrived.
+
+        After the last event it changes nothing.
+        """
+        self._answer.cancel()
 
     def close(self) -> None:
         """End the stream; what has arrived stays in ``partial``.
@@ -146,16 +157,95 @@ class GenerateStream(ReplyStream[GenerateReply]):
     """An open stream of ``/api/generate``."""
 
 
-def _events(
-    answer: OpenAnswer,
-    state: ReplyState[Any],
-    failures: list[OllamaError],
-    request: RequestInfo,
-    model: str,
-) -> Generator[Event]:
-    lines = LineSplitter()
+class ProgressStream:
+    """The progress of a pull, push or create: iterate it to the end, in a ``with`` block that closes it.
+
+    Leaving early closes the connection: a pull or push then stops on the server and goes on where it was when
+    it is asked for again. For one thread at a time; only `cancel` is for others.
+    """
+
+    def __init__(self, steps: Generator[Progress], token: CancelToken) -> None:
+        """Take over what yields the steps, and the token that ends it."""
+        self._steps = steps
+        self._token = token
+        self._latest: Progress | None = None
+
+    def __iter__(self) -> Iterator[Progress]:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> Progress:
+        """Wait for the next step."""
+        self._latest = step = next(self._steps)
+        return step
+
+    @property
+    def progress(self) -> Progress | None:
+        """The latest step, or None before the first."""
+        return self._latest
+
+    def finish(self) -> None:
+        """Read to the end; return when it has succeeded.
+
+        Raises:
+            OllamaError: It failed.
+        """
+        for _ in self:
+            pass
+
+    def cancel(self) -> None:
+        """End it from any thread, at once: who reads it gets `Cancelled`."""
+        self._token.cancel()
+
+    def close(self) -> None:
+        """End it; what the server has done so far stays done."""
+        self._steps.close()
+
+    def __enter__(self) -> Self:
+        """Return the stream itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Do as `close` does."""
+        self.close()
+
+
+class State(Protocol[E]):
+    """What turns lines into events: `ReplyState` or `ProgressState`."""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing that could follow matters."""
+        ...
+
+    @property
+    def partial(self) -> Any:
+        """What has arrived."""
+        ...
+
+    def feed(self, line: bytes) -> list[E]:
+        """Take one line; return what happened in it."""
+        ...
+
+    def feed_rest(self, line: bytes) -> list[E]:
+        """Take a last line that nothing terminated."""
+        ...
+
+    def finish(self) -> None:
+        """Take note that there are no more lines."""
+        ...
+
+
+def events_of(call: OpenCall, state: State[E], failures: list[OllamaError]) -> Generator[E]:
+    """Yield the events of an open answer; what fails says which call it is about, and what had arrived."""
+    lines, answer = LineSplitter(), call.answer
     try:
-        for data in answer.reads():
+        for data in call.reads():
             for line in lines.feed(data):
                 yield from state.feed(line)
             if state.done:
@@ -168,8 +258,9 @@ def _events(
         failure = error
         if isinstance(error, ConnectionFailed):
             failure = StreamTruncated(f"{error.message}; what had arrived is in .partial")
+            failure.retryable = error.retryable
         failure.status, failure.partial = answer.status, state.partial
-        failure.request, failure.model = request, model
+        failure.request, failure.model = call.request, call.model
         failures.append(failure)
         if failure is error:
             raise

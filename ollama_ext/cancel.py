@@ -1,0 +1,83 @@
+"""Ending a call from another thread."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from .errors import Cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class CancelToken:
+    """Pass it to calls as ``cancel=``; `cancel` then ends them all at once, from any thread.
+
+    The thread that waits in a call gets `Cancelled`, the server sees the connection close and stops
+    generating. A token is used up by cancelling: later calls with it raise `Cancelled` before they send.
+    """
+
+    def __init__(self) -> None:
+        """Start as not cancelled."""
+        self._event = threading.Event()
+        self._lock = threading.RLock()  # a garbage collector may call `detach` in the middle of our methods
+        self._hooks: dict[int, Callable[[], None]] = {}
+        self._count = 0
+
+    def cancel(self) -> None:
+        """End every call that has this token. May be called again, by any thread, at any time."""
+        with self._lock:
+            self._event.set()
+            hooks = list(self._hooks.values())
+            self._hooks.clear()
+        for hook in hooks:
+            hook()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it is cancelled, or for a time; return whether it is."""
+        return self._event.wait(seconds)
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `Cancelled` if it is."""
+        if self._event.is_set():
+            raise Cancelled("the call was cancelled")
+
+    def attach(self, hook: Callable[[], None]) -> int:
+        """Have a hook called on `cancel`, at once if that was before; return the key to detach it with."""
+        with self._lock:
+            if not self._event.is_set():
+                self._count += 1
+                self._hooks[self._count] = hook
+                return self._count
+        hook()
+        return 0
+
+    def detach(self, key: int) -> None:
+        """Forget a hook; it may be running or have run."""
+        with self._lock:
+            self._hooks.pop(key, None)
+
+    def __repr__(self) -> str:
+        """Say whether it is cancelled."""
+        return f"CancelToken({'cancelled' if self.cancelled else 'not cancelled'})"
+
+
+def child_of(parent: CancelToken | None) -> CancelToken:
+    """Return a token that the parent cancels too, and that can be cancelled on its own."""
+    child = CancelToken()
+    if parent is not None:
+        reference = weakref.ref(child)
+
+        def cancel() -> None:
+            if (alive := reference()) is not None:
+                alive.cancel()
+
+        weakref.finalize(child, parent.detach, parent.attach(cancel)).atexit = False
+    return child

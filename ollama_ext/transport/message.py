@@ -1,0 +1,171 @@
+"""One answer as HTTP/1.1 frames it: bytes in, status, headers and body out. No I/O.
+
+The grammar is httptools' (llhttp, the parser of Node.js). Here is what a client adds to it: interim answers
+are skipped, an answer to HEAD has no body, and what comes after the answer is not part of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import httptools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Bytes of status line and headers that are read at most (what the stock stack of httpx allows).
+_LONGEST_HEAD: Final = 100 * 1024
+
+_SWITCHING_PROTOCOLS: Final = 101
+_OK: Final = 200
+
+
+class MalformedAnswer(Exception):
+    """The bytes are no HTTP answer."""
+
+
+class Message:
+    """Takes the bytes of one answer.
+
+    Attributes:
+        status: Of the final answer, once `head_done`.
+        headers: Name and value of each, as they came.
+        head_done: Whether status and headers are there.
+        complete: Whether the body is, too.
+        pieces: What has arrived of the body and was not taken yet.
+    """
+
+    __slots__ = (
+        "_fed",
+        "_has_body",
+        "_keeps_alive",
+        "_parser",
+        "_surplus",
+        "complete",
+        "head_done",
+        "headers",
+        "on_body",
+        "pieces",
+        "status",
+    )
+
+    def __init__(self, method: str) -> None:
+        """Expect the answer to a request with this method."""
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.head_done = False
+        self.complete = False
+        self.pieces: list[bytes] = []
+        self._has_body = method != "HEAD"
+        self.on_body: Callable[[bytes], None] = self.pieces.append if self._has_body else self._on_surplus
+        self._keeps_alive = False
+        self._surplus = False
+        self._fed = 0
+        # It calls the methods of this object, so the two hold each other until `release`.
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        # As other clients do, for the servers that they were made for.
+        self._parser.set_dangerous_leniencies(
+            lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            MalformedAnswer: They do not go on as an answer.
+        """
+        if self._parser is None:
+            raise MalformedAnswer("it is at its end")
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            raise MalformedAnswer("it changes to another protocol, which nobody asked for") from None
+        except httptools.HttpParserError as error:
+            self._surplus = True
+            if not self.complete:  # else it is what follows that is wrong
+                raise MalformedAnswer(str(error)) from None
+        if not self.head_done:
+            self._fed += len(data)
+            if self._fed > _LONGEST_HEAD:
+                raise MalformedAnswer(f"its headers are longer than {_LONGEST_HEAD} bytes")
+
+    def feed_end(self) -> None:
+        """Take note that the connection was closed.
+
+        Raises:
+            EOFError: Something is missing.
+        """
+        self._surplus = True
+        if not self.head_done or self._is_framed():
+            raise EOFError
+        self.complete = True
+
+    def _is_framed(self) -> bool:
+        return self.header(b"content-length") is not None or self.header(b"transfer-encoding") is not None
+
+    def header(self, name: bytes) -> str | None:
+        """Return the value of a header, given in lower case; several are joined by commas."""
+        values = [value for key, value in self.headers if key.lower() == name]
+        return b", ".join(values).decode("latin-1") if values else None
+
+    def take(self) -> bytes:
+        """Return what has arrived of the body since the last look."""
+        pieces = self.pieces
+        if len(pieces) == 1:
+            return pieces.pop()
+        data = b"".join(pieces)
+        pieces.clear()
+        return data
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection can serve another request after this answer."""
+        return self.complete and self._keeps_alive and not self._surplus
+
+    def spoil(self) -> None:
+        """Take note that the connection must not be used again, whatever the answer says."""
+        self._surplus = True
+
+    def release(self) -> None:
+        """Let go of the parser."""
+        self._parser = None
+
+    # -- what the parser calls
+
+    def on_message_begin(self) -> None:
+        """Refuse an answer after the answer."""
+        if self.complete:
+            self._surplus = True
+            raise MalformedAnswer("another answer follows, to no request")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; those that follow the body are dropped."""
+        if not self.head_done:
+            self.headers.append((name, value.strip()))
+
+    def on_headers_complete(self) -> None:
+        """Take note of the status."""
+        if self._parser is None:
+            return
+        self.status = self._parser.get_status_code()
+        if self.status < _OK and self.status != _SWITCHING_PROTOCOLS:
+            return  # an interim answer
+        self.head_done = True
+        if not self._has_body:
+            # The parser waits for a body that does not come.
+            self.complete = True
+            self._keeps_alive = (
+                self._parser.get_http_version() == "1.1"
+                and (self.header(b"connection") or "").lower() != "close"
+            )
+
+    def _on_surplus(self, _data: bytes) -> None:
+        self._surplus = True
+
+    def on_message_complete(self) -> None:
+        """Take note that the body is there."""
+        if not self.head_done:
+            self.headers.clear()
+        elif self._parser is not None and not self.complete:
+            self._keeps_alive = self._parser.should_keep_alive()  # only now does it know
+            self.complete = True
