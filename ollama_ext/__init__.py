@@ -9,25 +9,44 @@ from typing import TYPE_CHECKING, Any
 
 from ollama_openapi import models as _models
 
+from .cancel import CancelToken
 from .client import Client
 from .errors import (
+    BadRequest,
+    Cancelled,
     ConnectionFailed,
+    ConnectTimeout,
+    ContextOverflow,
+    FirstByteTimeout,
+    Forbidden,
+    IdleTimeout,
     IncompleteReply,
     InvalidArgument,
     InvalidResponse,
+    ModelNotFound,
+    ModelNotInRegistry,
     OllamaError,
     OllamaTimeout,
+    RateLimited,
     RequestInfo,
     ResponseError,
+    RouteNotFound,
+    ServerBusy,
+    ServerError,
     StreamError,
     StreamNotFinished,
     StreamTruncated,
+    TotalTimeout,
+    Unauthorized,
 )
 from .events import Done, Event, LogprobsDelta, TextDelta, ThinkingDelta, ToolCallDelta
 from .hosts import Host, parse_host
+from .progress import Overall, Progress
 from .replies import ChatReply, EmbedReply, GenerateReply, Reply, TextReply
+from .retry import Retry, RetryPolicy
 from .state import ChatState, GenerateState, ReplyState
-from .streaming import ChatStream, GenerateStream, ReplyStream
+from .streaming import ChatStream, GenerateStream, ProgressStream, ReplyStream
+from .timeouts import Timeouts
 from .usage import EMPTY_USAGE, Usage, usage_of
 from .version import __version__
 
@@ -36,39 +55,61 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMPTY_USAGE",
+    "BadRequest",
+    "CancelToken",
+    "Cancelled",
     "ChatReply",
     "ChatState",
     "ChatStream",
     "Client",
+    "ConnectTimeout",
     "ConnectionFailed",
+    "ContextOverflow",
     "Done",
     "EmbedReply",
     "Event",
+    "FirstByteTimeout",
+    "Forbidden",
     "GenerateReply",
     "GenerateState",
     "GenerateStream",
     "Host",
+    "IdleTimeout",
     "IncompleteReply",
     "InvalidArgument",
     "InvalidResponse",
     "LogprobsDelta",
     "Message",
+    "ModelNotFound",
+    "ModelNotInRegistry",
     "OllamaError",
     "OllamaTimeout",
     "Options",
+    "Overall",
+    "Progress",
+    "ProgressStream",
+    "RateLimited",
     "Reply",
     "ReplyState",
     "ReplyStream",
     "RequestInfo",
     "ResponseError",
+    "Retry",
+    "RetryPolicy",
+    "RouteNotFound",
+    "ServerBusy",
+    "ServerError",
     "StreamError",
     "StreamNotFinished",
     "StreamTruncated",
     "TextDelta",
     "TextReply",
     "ThinkingDelta",
+    "Timeouts",
     "Tool",
     "ToolCallDelta",
+    "TotalTimeout",
+    "Unauthorized",
     "Usage",
     "__version__",
     "parse_host",

@@ -13,7 +13,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from .errors import InvalidArgument, OllamaError
 
@@ -23,8 +23,17 @@ if TYPE_CHECKING:
 
     from .cancel import CancelToken
 
-#: What can be uploaded: a file, bytes, or a file that the caller opened in binary mode.
-Content = Path | bytes | bytearray | memoryview | BinaryIO
+
+class BinaryReader(Protocol):
+    """Whatever is open for reading in binary mode, such as a file or ``sys.stdin.buffer``."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes, and none only at the end."""
+        ...
+
+
+#: What can be uploaded: a file, bytes, or something that the caller opened.
+Content = Path | bytes | bytearray | memoryview | BinaryReader
 
 _PIECE: Final = 1 << 20  # bytes of one read; larger ones are not faster
 

@@ -24,7 +24,7 @@ from ollama_ext import (
     StreamTruncated,
     TextDelta,
 )
-from ollama_ext.errors import error_text
+from ollama_ext.refusals import error_text
 from ollama_ext.testing import (
     VERSIONS,
     Body,

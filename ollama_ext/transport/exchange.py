@@ -145,6 +145,11 @@ class Exchange:
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
         return headers
 
+    @property
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers as they came."""
+        return self._message.headers
+
     def reads(self, limit: float | None) -> Iterator[bytes]:
         """Yield the body piece by piece, each as soon as it arrives; silence may last ``limit`` seconds.
 
@@ -153,10 +158,11 @@ class Exchange:
         """
         encoding = self._message.header(b"content-encoding")
         if encoding is None or not is_compressed(encoding):
-            return self._reads(limit)
+            return self.raw_reads(limit)
         return self._unpacked(encoding, limit)
 
-    def _reads(self, limit: float | None) -> Generator[bytes]:
+    def raw_reads(self, limit: float | None) -> Generator[bytes]:
+        """Yield the body as it came, compressed if it is."""
         message, limits = self._message, self._limits
         try:
             if message.pieces:
@@ -181,7 +187,7 @@ class Exchange:
 
     def _unpacked(self, encoding: str, limit: float | None) -> Generator[bytes]:
         try:
-            yield from decompressed(encoding, self._reads(limit))
+            yield from decompressed(encoding, self.raw_reads(limit))
         except MalformedAnswer as error:
             raise self._failed(error, limit) from None
 
