@@ -40,6 +40,7 @@ from .errors import (
     Unauthorized,
 )
 from .events import Done, Event, LogprobsDelta, TextDelta, ThinkingDelta, ToolCallDelta
+from .hints import OllamaWarning, PromptCut, UnknownName
 from .hosts import Host, parse_host
 from .progress import Overall, Progress
 from .replies import ChatReply, EmbedReply, GenerateReply, Reply, TextReply
@@ -84,10 +85,12 @@ __all__ = [
     "ModelNotInRegistry",
     "OllamaError",
     "OllamaTimeout",
+    "OllamaWarning",
     "Options",
     "Overall",
     "Progress",
     "ProgressStream",
+    "PromptCut",
     "RateLimited",
     "Reply",
     "ReplyState",
@@ -110,6 +113,7 @@ __all__ = [
     "ToolCallDelta",
     "TotalTimeout",
     "Unauthorized",
+    "UnknownName",
     "Usage",
     "__version__",
     "parse_host",

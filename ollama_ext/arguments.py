@@ -21,6 +21,7 @@ from ollama_openapi.types import UNSET, Model, encode_json, plain
 
 from .durations import keep_alive_value
 from .errors import InvalidArgument
+from .hints import check_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,10 +154,12 @@ def body(kind: ModelClass[M_co], fields: Mapping[str, Any], extra: Mapping[str, 
     _check_schema(values.get("format"))
     _check_tools(values.get("tools"))
     try:
-        return kind.from_dict({name: _plain(value, name) for name, value in values.items()})
+        request = kind.from_dict({name: _plain(value, name) for name, value in values.items()})
     except InvalidBody as error:
         name = str(error.path[0]) if error.path else None
         raise InvalidArgument(f"{error.where}: {error.problem}", argument=_parameter(name)) from None
+    check_names(request)
+    return request
 
 
 def _plain(value: Any, name: str) -> Any:

@@ -16,7 +16,7 @@ from .events import Event, TextDelta
 from .replies import ChatReply, GenerateReply
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from types import GeneratorType, TracebackType
 
     from .calls import OpenCall
@@ -36,14 +36,14 @@ class ReplyStream(Generic[R]):
     For one thread at a time; only `cancel` is for others.
     """
 
-    def __init__(self, call: OpenCall, state: ReplyState[R]) -> None:
-        """Join an open answer to a fresh state."""
+    def __init__(self, call: OpenCall, state: ReplyState[R], look: Callable[[R], None] | None = None) -> None:
+        """Join an open answer to a fresh state; ``look`` is called with the reply when it is whole."""
         self._call = call
         self._answer = call.answer
         self._state = state
         self._failures: list[OllamaError] = []
         # What iterates does not know the stream: a stream that is dropped is freed, and closed, at once.
-        events = events_of(call, state, self._failures)
+        events = events_of(call, state, self._failures, look)
         self._events = cast("GeneratorType[Event, None, None]", events)
 
     def _reading(self) -> Generator[Event]:
@@ -241,13 +241,29 @@ class State(Protocol[E]):
         ...
 
 
-def events_of(call: OpenCall, state: State[E], failures: list[OllamaError]) -> Generator[E]:
-    """Yield the events of an open answer; what fails says which call it is about, and what had arrived."""
+def events_of(
+    call: OpenCall,
+    state: State[E],
+    failures: list[OllamaError],
+    look: Callable[[Any], None] | None = None,
+) -> Generator[E]:
+    """Yield the events of an open answer; what fails says which call it is about, and what had arrived.
+
+    Args:
+        call: The open answer.
+        state: A fresh one.
+        failures: Where a failure is left, for those who come to ask later.
+        look: Called with the whole, before the last event.
+    """
     lines, answer = LineSplitter(), call.answer
     try:
         for data in call.reads():
             for line in lines.feed(data):
-                yield from state.feed(line)
+                events = state.feed(line)
+                if state.done and look is not None:
+                    look(state.partial)
+                    look = None
+                yield from events
             if state.done:
                 answer.drain()
                 return

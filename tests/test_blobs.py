@@ -126,11 +126,11 @@ def test_a_regular_file_may_be_closed_as_soon_as_it_is_opened_as_a_blob(path: Pa
     assert_is(blob, DATA)
 
 
-def test_what_a_file_open_for_both_still_holds_back_belongs_to_it(tmp_path: Path) -> None:
-    with (tmp_path / "new").open("wb+") as file:
-        file.write(b"not on disk yet")
-        file.seek(4)
-        assert_is(open_blob(file), b"on disk yet")
+def test_what_a_file_open_for_both_still_holds_back_is_no_later_change(path: Path) -> None:
+    with path.open("rb+") as file:
+        file.write(b"new")
+        blob = open_blob(file)
+    assert_is(blob, DATA[3:])
 
 
 def test_a_named_temporary_file_is_a_file() -> None:
@@ -196,6 +196,16 @@ def test_a_named_pipe_is_copied_too(tmp_path: Path) -> None:
     writer.start()
     assert_is(open_blob(fifo), DATA)
     writer.join()
+
+
+def test_a_named_pipe_is_closed_though_it_was_not_read(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    before = open_descriptors()
+    end = os.open(fifo, os.O_RDWR)  # waits for nobody
+    open_blob(fifo).close()
+    os.close(end)
+    assert open_descriptors() == before
 
 
 class Drops:
@@ -403,6 +413,18 @@ def test_a_file_that_is_replaced_or_deleted_is_sent_as_it_was(path: Path, tmp_pa
 def test_a_file_whose_size_is_a_lie_is_refused() -> None:
     with open_blob(Path("/proc/version")) as blob, pytest.raises(InvalidArgument, match="changed"):
         blob.hash()
+
+
+def test_a_file_that_ends_before_its_size_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pread = os.pread
+
+    def ends_early(number: int, size: int, start: int) -> bytes:
+        return b"" if start else pread(number, size, start)
+
+    with hashed(path) as blob:
+        monkeypatch.setattr(os, "pread", ends_early)
+        with pytest.raises(InvalidArgument, match="changed"):
+            list(blob.pieces())
 
 
 def test_a_bytearray_cannot_be_resized_until_the_blob_is_closed() -> None:

@@ -193,16 +193,15 @@ uploads = st.tuples(st.sampled_from([MODEL, LICENSE]), st.integers(-5, 300), st.
 
 
 @given(
-    st.lists(uploads, max_size=8),
-    st.lists(st.one_of(hostile, honest), max_size=30),
+    st.lists(st.one_of(hostile, honest, uploads), max_size=30),
     st.sampled_from(["", "/api/pull", "/api/create"]),
 )
 def test_nothing_goes_back_whatever_a_server_sends(
-    uploaded: list[tuple[str, int, int]], lines: list[dict[str, Any]], path: str
+    told: list[dict[str, Any] | tuple[str, int, int]], path: str
 ) -> None:
-    state = ProgressState(path=path)
-    steps = [state.uploading(*each) for each in uploaded]
-    steps += fed(state, *lines)
+    state, steps = ProgressState(path=path), list[Progress]()
+    for each in told:
+        steps += [state.uploading(*each)] if isinstance(each, tuple) else fed(state, each)
     assert_lawful(steps)
     successes = [index for index, step in enumerate(steps) if step.status == "success"]
     before = steps[: successes[0]] if successes else steps
@@ -263,6 +262,28 @@ def test_a_file_that_is_quantized_after_another_starts_anew_under_the_same_diges
     assert [step.total for step in steps] == [100, 100, 0, 300, 300]
     assert (steps[-1].overall.completed, steps[-1].overall.total) == (400, 400)
     assert_lawful(steps)
+
+
+def test_a_second_pass_that_is_tried_again_waits_where_it_was() -> None:
+    told = [(100, 100), (10, 100), (60, 100), (30, 100)]
+    lines = [layer("quantizing", ZEROS, *each) for each in told]
+    lines.insert(1, {"status": "verifying conversion"})
+    steps = fed(ProgressState(), *lines)
+    assert [step.completed for step in steps] == [100, 0, 10, 60, 60]
+    told_first_pass_short = [layer("x", MODEL, 50, 100), {"status": "y"}, layer("x", MODEL, 70, 100)]
+    steps = fed(ProgressState(), *told_first_pass_short, layer("x", MODEL, 60, 100))
+    assert [step.completed for step in steps] == [50, 0, 70, 70]
+    assert steps[-1].overall.total == 100
+
+
+def test_two_things_done_with_one_digest_are_two_passes() -> None:
+    *_, last = fed(ProgressState(), layer("validating", ZEROS, 100, 100), layer("quantizing", ZEROS, 10, 100))
+    assert (last.completed, last.overall.completed, last.overall.total) == (10, 110, 200)
+
+
+def test_bytes_without_a_digest_count_too() -> None:
+    (step,) = fed(ProgressState(), {"status": "x", "completed": 5, "total": 10})
+    assert (step.completed, step.total, step.overall.fraction) == (5, 10, 0.5)
 
 
 def test_a_layer_that_two_files_share_counts_once() -> None:
@@ -336,12 +357,12 @@ def test_uploads_that_are_told_beforehand_share_one_fraction() -> None:
     steps = [
         state.uploading(LICENSE, 0, 100),
         state.uploading(MODEL, 0, 900),
-        state.uploading(LICENSE, 100, 100),
         state.uploading(MODEL, 450, 900),
+        state.uploading(LICENSE, 100, 100),
         state.uploading(MODEL, 200, 900),  # a retry
         state.uploading(MODEL, 900, 900),
     ]
-    assert [step.overall.fraction for step in steps] == [0.0, 0.0, 0.1, 0.55, 0.55, 0.99]
+    assert [step.overall.fraction for step in steps] == [0.0, 0.0, 0.45, 0.55, 0.55, 0.99]
     assert {step.status for step in steps} == {"uploading"}
     assert (steps[4].digest, steps[4].completed, steps[4].total) == (MODEL, 450, 900)
     last = fed(state, {"status": "parsing GGUF"}, {"status": "success"})[-1]
@@ -464,9 +485,9 @@ def test_a_line_that_is_no_progress_is_refused_and_what_is_wrong_is_named(bad: b
 )
 def test_a_number_that_no_server_means_does_not_end_a_pull(told: Any, taken: int) -> None:
     (completed,) = fed(ProgressState(), {"status": "x", "digest": MODEL, "completed": told})
-    (total,) = fed(ProgressState(), {"status": "x", "digest": MODEL, "total": told})
-    assert completed.completed == taken
-    assert total.total == taken
+    (total,) = fed(ProgressState(), {"status": "x", "digest": MODEL, "total": told, "completed": 5})
+    assert (completed.completed, completed.total) == (taken, 0)
+    assert (total.completed, total.total) == (5, taken)
 
 
 def test_an_error_of_the_server_names_the_model() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from ollama_openapi.api import inference
 
 from ollama_ext import arguments
 from ollama_ext.calls import tried
+from ollama_ext.hints import check_prompt
 from ollama_ext.repeats import Repeat
 from ollama_ext.replies import ChatReply, EmbedReply, GenerateReply, all_embedded, whole
 from ollama_ext.state import ChatState, GenerateState
@@ -18,12 +20,20 @@ from .base import Methods
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ollama_openapi.models import ChatResponse, GenerateResponse, Message, Options, Tool
-    from ollama_openapi.types import Model
+    from ollama_openapi.models import (
+        ChatRequest,
+        ChatResponse,
+        GenerateRequest,
+        GenerateResponse,
+        Message,
+        Options,
+        Tool,
+    )
 
     from ollama_ext.arguments import Image, KeepAlive
     from ollama_ext.calls import OpenCall, Operation
     from ollama_ext.options import BodyOptions, CallOptions
+    from ollama_ext.replies import TextReply
 
 StateT = TypeVar("StateT")
 
@@ -90,7 +100,9 @@ class InferenceMethods(Methods):
             },
             call.pop("extra_body", None),
         )
-        return self._calls.reply(inference.chat, _chat_reply, request, call, Repeat.INFERENCE)
+        reply = self._calls.reply(inference.chat, _chat_reply, request, call, Repeat.INFERENCE)
+        check_prompt(request, reply)
+        return reply
 
     def chat_stream(
         self,
@@ -205,7 +217,9 @@ class InferenceMethods(Methods):
             },
             call.pop("extra_body", None),
         )
-        return self._calls.reply(inference.generate, _generate_reply, request, call, Repeat.INFERENCE)
+        reply = self._calls.reply(inference.generate, _generate_reply, request, call, Repeat.INFERENCE)
+        check_prompt(request, reply)
+        return reply
 
     def generate_stream(
         self,
@@ -294,27 +308,29 @@ class InferenceMethods(Methods):
             },
             call.pop("extra_body", None),
         )
-        return self._calls.reply(
+        reply = self._calls.reply(
             inference.embed,
             lambda result, status: all_embedded(EmbedReply(result, status), request.input_),
             request,
             call,
             Repeat.EMBEDDING,
         )
+        check_prompt(request, reply)
+        return reply
 
     def _opened(
         self,
         operation: Operation[object],
         state: Callable[[str, int], StateT],
-        body: Model,
+        body: ChatRequest | GenerateRequest,
         options: CallOptions,
-    ) -> tuple[OpenCall, StateT]:
+    ) -> tuple[OpenCall, StateT, Callable[[TextReply], None]]:
         call = self._calls.begin(options)
         silence = call.limits.timeouts.between
         opened = tried(
             lambda: self._calls.open(operation, body, call, silence=silence), call, Repeat.INFERENCE
         )
-        return opened, state(opened.model, opened.answer.status)
+        return opened, state(opened.model, opened.answer.status), partial(check_prompt, body)
 
 
 def _chat_reply(result: ChatResponse, status: int) -> ChatReply:
