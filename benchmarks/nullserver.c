@@ -7,6 +7,8 @@
  *   POST /api/chat     "stream": true   a stream of as many tokens as options.num_predict says, and a last line
  *                      "stream": false  one whole reply
  *   POST /api/embed    512 vectors of 1024 numbers, about 6.3 MB of JSON, whatever was asked
+ *   POST /api/blobs/*  the bytes are dropped as they come, and all of them, whatever they are
+ *   HEAD /api/blobs/*  404: there is no blob yet
  *   GET  /api/version  {"version":"0.0.0"}
  *
  * The name of the model says how a stream is sent. Always one line per HTTP chunk, as Ollama does it:
@@ -206,6 +208,8 @@ static int answer_chat(int connection, const char *body) {
 }
 
 static int answer(int connection, const char *head, const char *body) {
+    if (starts_with(head, "HEAD /api/blobs/"))
+        return send_all(connection, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", 45);
     if (starts_with(head, "POST /api/chat ")) return answer_chat(connection, body);
     if (starts_with(head, "POST /api/embed ")) return send_buffer(connection, &embed_reply);
     if (starts_with(head, "GET /api/version ")) return send_buffer(connection, &version_reply);
@@ -234,6 +238,17 @@ static int receive_until(int connection, char *buffer, size_t *length, size_t wa
     return 0;
 }
 
+/* Drops what is left of an upload, and says that it is stored. */
+static int take_blob(int connection, char *buffer, size_t left) {
+    while (left > 0) {
+        ssize_t received = recv(connection, buffer, left < REQUEST_LIMIT ? left : REQUEST_LIMIT, 0);
+        if (received < 0 && errno == EINTR) continue;
+        if (received <= 0) return -1;
+        left -= (size_t)received;
+    }
+    return send_all(connection, "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", 43);
+}
+
 static void serve(int connection, char *buffer) {
     size_t length = 0;
     buffer[0] = 0;
@@ -245,6 +260,12 @@ static void serve(int connection, char *buffer) {
         *end = 0;
         size_t head = (size_t)(end - buffer) + 4;
         long body = body_length(buffer);
+        if (starts_with(buffer, "POST /api/blobs/") && body >= (long)(length - head)) {
+            if (take_blob(connection, buffer, (size_t)body - (length - head)) < 0) return;
+            length = 0;
+            buffer[0] = 0;
+            continue;
+        }
         if (body < 0 || body > (long)(REQUEST_LIMIT - head)) {
             refuse(connection, "411 Length Required", "send a Content-Length of at most 1 MiB");
             return;

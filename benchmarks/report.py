@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,18 +13,36 @@ from typing import TYPE_CHECKING, Any
 import memory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from cancelling import Cancelling
     from memory import Memory
     from rounds import Comparison
+    from upload import Upload
 
-_PACKAGES = ("ollama-ext", "ollama", "httpx", "httpcore", "h11", "msgspec", "attrs", "pydantic")
+_PACKAGES = ("ollama-ext", "ollama", "httpx", "httptools", "httpcore", "h11", "msgspec", "attrs", "pydantic")
 _MEBIBYTE = 2**20
 
 
-def table(comparisons: Sequence[Comparison], long_stream: Memory | None) -> str:
+@dataclass
+class Results:
+    """All that a run has measured; what it has not is None.
+
+    Attributes:
+        comparisons: One for each scenario.
+        long_stream: Memory over a long stream.
+        upload: What a large upload took.
+        cancelling: How long cancelled calls took to come back.
+    """
+
+    comparisons: list[Comparison] = field(default_factory=list)
+    long_stream: Memory | None = None
+    upload: Upload | None = None
+    cancelling: Cancelling | None = None
+
+
+def table(results: Results) -> str:
     """Return the results as a table in Markdown, which is readable as it is."""
     lines: list[str] = []
+    comparisons, long_stream = results.comparisons, results.long_stream
     if comparisons:
         lines += [
             "| scenario | client | median | unit | ratio (quartiles) | target | |",
@@ -32,6 +50,9 @@ def table(comparisons: Sequence[Comparison], long_stream: Memory | None) -> str:
         ]
     for comparison in comparisons:
         lines += [_row(comparison, subject) for subject in comparison.samples]
+    for result in (results.upload, results.cancelling):
+        if result is not None:
+            lines += ["", result.line()]
     if long_stream is not None:
         lines += ["", _memory_line(long_stream)]
     return "\n".join(lines).strip()
@@ -66,14 +87,11 @@ def _verdict(*, reached: bool) -> str:
     return "reached" if reached else "MISSED"
 
 
-def as_json(
-    comparisons: Sequence[Comparison], long_stream: Memory | None, load: tuple[float, float]
-) -> dict[str, Any]:
+def as_json(results: Results, load: tuple[float, float]) -> dict[str, Any]:
     """Return everything that was measured, the single samples too, and on what.
 
     Args:
-        comparisons: One for each scenario.
-        long_stream: Memory over a long stream, if it was measured.
+        results: Of the run.
         load: Runnable processes, averaged over a minute, before and after.
     """
     return {
@@ -87,8 +105,10 @@ def as_json(
             "load_after": round(load[1], 2),
         },
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
-        "scenarios": [_scenario(comparison) for comparison in comparisons],
-        "memory": None if long_stream is None else _memory(long_stream),
+        "scenarios": [_scenario(comparison) for comparison in results.comparisons],
+        "upload": results.upload and results.upload.as_json(),
+        "cancelling": results.cancelling and results.cancelling.as_json(),
+        "memory": results.long_stream and _memory(results.long_stream),
     }
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BASELINE = "ollama"
 SUBJECT = "ollama_ext"
+UNLIMITED = "ollama_ext without"
 
 _MICRO = 1e6
 _MILLI = 1e3
@@ -40,6 +41,8 @@ class Scenario:
         quick_rounds: The same for ``--quick``.
         sample: Takes one sample of a client.
         others: What is measured as well, for orientation.
+        baseline: The client that others are compared with.
+        clients: Which clients are measured.
     """
 
     name: str
@@ -50,12 +53,14 @@ class Scenario:
     quick_rounds: int
     sample: Callable[[Stack], float]
     others: Mapping[str, Callable[[], float]] = field(default_factory=dict)
+    baseline: str = BASELINE
+    clients: tuple[str, ...] = (BASELINE, SUBJECT, "ollama_openapi")
 
     def run(self, stacks: Mapping[str, Stack], *, quick: bool) -> Comparison:
         """Measure every client, in turns."""
-        clients = {name: partial(self.sample, stack) for name, stack in stacks.items()}
+        clients = {name: partial(self.sample, stacks[name]) for name in self.clients}
         samples = take_turns(clients | dict(self.others), self.quick_rounds if quick else self.rounds)
-        return Comparison(self.title, self.unit, BASELINE, SUBJECT, self.target, samples)
+        return Comparison(self.title, self.unit, self.baseline, SUBJECT, self.target, samples)
 
 
 def _stream_time(model: str, tokens: int, stack: Stack) -> float:
@@ -99,9 +104,20 @@ def _cpu_time_of(code: str) -> float:
 
 SCENARIOS = (
     # Short samples and many of them: the pauses between tokens let everything else on the machine in.
-    Scenario("paced", "paced stream", "µs per token", 0.85, 61, 9, partial(_stream_time, "paced:150", 800)),
-    Scenario("burst", "burst stream", "µs per token", 0.85, 31, 7, partial(_stream_time, "burst", 8000)),
-    Scenario("call", "small call", "µs per call", 1.0, 31, 9, partial(_call_time, 150)),
+    Scenario("paced", "paced stream", "µs per token", 0.35, 61, 9, partial(_stream_time, "paced:150", 800)),
+    Scenario("burst", "burst stream", "µs per token", 0.15, 31, 7, partial(_stream_time, "burst", 8000)),
+    Scenario("call", "small call", "µs per call", 0.50, 31, 9, partial(_call_time, 150)),
+    Scenario(
+        "limits",
+        "call with limits and retries",
+        "µs per call",
+        1.10,
+        61,
+        15,
+        partial(_call_time, 400),
+        baseline=UNLIMITED,
+        clients=(UNLIMITED, SUBJECT),
+    ),
     Scenario("embed", "embed 512 x 1024", "ms per call", 0.45, 25, 7, partial(_embed_time, 2)),
     Scenario(
         "import",

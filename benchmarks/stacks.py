@@ -114,6 +114,17 @@ class OllamaExt:
         return sum(map(len, self._client.embed("burst", TEXTS).embeddings))
 
 
+class Unlimited(OllamaExt):
+    """The same without time-outs and retries: what these cost is the difference."""
+
+    name: ClassVar[str] = "ollama_ext without"
+
+    def __init__(self, url: str) -> None:
+        """Make a client that waits for ever and tries once."""
+        self._client = Client(url, timeout=None, retry=None)
+        self.close: Callable[[], None] = self._client.close
+
+
 class Generated:
     """The generated package by itself, for orientation."""
 

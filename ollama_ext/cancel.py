@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 from .errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+P = ParamSpec("P")
 
 
 class CancelToken:
@@ -73,11 +75,16 @@ def child_of(parent: CancelToken | None) -> CancelToken:
     """Return a token that the parent cancels too, and that can be cancelled on its own."""
     child = CancelToken()
     if parent is not None:
-        reference = weakref.ref(child)
-
-        def cancel() -> None:
-            if (alive := reference()) is not None:
-                alive.cancel()
-
-        weakref.finalize(child, parent.detach, parent.attach(cancel)).atexit = False
+        weakref.finalize(child, parent.detach, parent.attach(weakly(child.cancel))).atexit = False
     return child
+
+
+def weakly(method: Callable[P, object]) -> Callable[P, None]:
+    """Return a method as a hook that does not keep its object alive, which nobody may be waiting for."""
+    reference = weakref.WeakMethod(method)
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        if (alive := reference()) is not None:
+            alive(*args, **kwargs)
+
+    return call

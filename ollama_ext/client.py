@@ -88,6 +88,7 @@ class Client(InferenceMethods, ModelMethods, RunningMethods, TransferMethods, Se
             timeout,
             retry,
             default_headers(self._host, headers, api_key, allow_plain_http_key=allow_plain_http_key),
+            allow_plain_http_key=allow_plain_http_key,
         )
         self._calls = Calls(Transport(self._host, settings), defaults)
 

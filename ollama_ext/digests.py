@@ -42,6 +42,6 @@ def _remedy(text: object) -> str:
         if _HEX.fullmatch(text):
             return f"'sha256:{text.lower()}'"
         likely = text.strip().lower()
-        if likely != text and _DIGEST.fullmatch(likely):
+        if _DIGEST.fullmatch(likely):
             return repr(likely)
     return "'sha256:' and 64 hexadecimal digits"

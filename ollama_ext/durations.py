@@ -177,10 +177,7 @@ def _term_nanoseconds(whole: str, fraction: str, unit: int) -> int | None:
     digits = whole.lstrip("0")
     if len(digits) > _LARGEST_DIGITS:
         return None
-    amount = int(digits or "0")
-    if amount > _LARGEST // unit:
-        return None
-    amount *= unit
+    amount = int(digits or "0") * unit
     numerator, scale = _leading_fraction(fraction)
     if numerator:
         # In floating point, as Go has it: rounding is part of the result.
@@ -193,7 +190,7 @@ def _leading_fraction(digits: str) -> tuple[int, float]:
     numerator, scale = 0, 1.0
     for digit in digits:
         longer = numerator * 10 + int(digit)
-        if numerator > (_LARGEST - 1) // 10 or longer > _LARGEST:
+        if longer > _LARGEST:
             break
         numerator, scale = longer, scale * 10
     return numerator, scale

@@ -257,16 +257,16 @@ def _problem(part: str, value: str, longest: int, marks: str) -> str | None:
 
 
 def _text_fault(text: str) -> str | None:
-    """Return what is wrong with a text that is something else than a name, and the remedy."""
+    """Return what is wrong with an invalid text as a whole, and the remedy."""
     if not text:
         return "is empty: write a name such as 'llama3.2' or 'llama3.2:1b'"
     if "@" in text:
         return "has an '@', but Ollama supports no digests in names: write a tag, as in 'llama3.2:1b'"
     stripped = text.strip(_GO_WHITE_SPACE)
-    if stripped != text and parse_name(stripped).valid:
+    if parse_name(stripped).valid:
         return f"has white space around it: write {stripped!r}"
     model, source = _split_source(text)
-    if source != "unspecified" and parse_name(model).valid:
+    if parse_name(model).valid:
         return f"has the source {source!r} after its tag, which only requests may name: write {model!r}"
     return None
 

@@ -67,29 +67,33 @@ class ClientOptions(TypedDict, total=False):
 class Defaults:
     """The options of a client, which hold for calls that do not say otherwise."""
 
-    __slots__ = ("headers", "retry", "timeouts")
+    __slots__ = ("_allow_plain_http_key", "headers", "retry", "timeouts")
 
     def __init__(
-        self, timeout: Timeouts | float | None, retry: RetryPolicy | None, headers: dict[str, str]
+        self,
+        timeout: Timeouts | float | None,
+        retry: RetryPolicy | None,
+        headers: dict[str, str],
+        *,
+        allow_plain_http_key: bool,
     ) -> None:
-        """Check and keep them."""
+        """Check and keep them; the headers hold the key already, if there is one."""
         self.timeouts = timeouts_of(timeout)
         self.retry = checked_retry(retry)
         self.headers = headers
+        self._allow_plain_http_key = allow_plain_http_key
 
     def replaced(self, host: Host, options: ClientOptions) -> Defaults:
         """Return other defaults for a client of the same host."""
         unknown = options.keys() - ClientOptions.__optional_keys__
         if unknown:
             raise TypeError(f"with_options() got an unexpected keyword argument {min(unknown)!r}")
-        added = default_headers(
-            host,
-            options.get("headers"),
-            options.get("api_key"),
-            allow_plain_http_key=options.get("allow_plain_http_key", False),
-        )
+        allow = options.get("allow_plain_http_key", self._allow_plain_http_key)
+        added = arguments.checked_headers(options.get("headers"), "headers")
+        if (key := options.get("api_key")) is not None:  # else it stays: the environment is not asked again
+            added = merged(added, authorization(host, key, added, allow_plain_http=allow))
         timeout, retry = options.get("timeout", self.timeouts), options.get("retry", self.retry)
-        return Defaults(timeout, retry, merged(self.headers, added))
+        return Defaults(timeout, retry, merged(self.headers, added), allow_plain_http_key=allow)
 
 
 def default_headers(

@@ -47,12 +47,12 @@ class Progress(msgspec.Struct, frozen=True):
 
     Attributes:
         status: What happens, in the words of the server, which differ from version to version:
-            ``pulling manifest``, ``pulling 941f309b54ca``, ..., ``success``; ``uploading`` for the
-            uploads of this library before a create.
-        digest: The layer that this is about, or empty. Not always a digest: Ollama sends
-            ``sha256:model`` for a model as a whole, and zeros for one that it quantizes.
-        completed: Bytes of this layer that are done; not more than ``total``, where that is told. It
-            goes back only where a layer is gone through once more, with other steps in between.
+            ``pulling manifest``, ``pulling 941f309b54ca``, ..., ``success``; ``hashing`` and
+            ``uploading`` are what this library does with the files of a create before that.
+        digest: The layer that this is about, or empty, as while a file is hashed. Not always a digest:
+            Ollama sends ``sha256:model`` for a model as a whole, and zeros for one that it quantizes.
+        completed: Bytes of this layer (or file) that are done; not more than ``total``, where that is
+            told. It goes back only where one is gone through once more, with other steps in between.
         total: Bytes of this layer, or 0 if not told.
         overall: The same over all layers so far.
     """
@@ -190,6 +190,17 @@ class ProgressState:
         self._succeeded = status == _SUCCESS and not self._pulling
         if status == _SUCCESS:
             self._pulling = False
+
+    def hashing(self, completed: int, total: int) -> Progress:
+        """Take note how far the hashing of a file is, before it is uploaded: nothing that counts overall.
+
+        Args:
+            completed: Bytes of it that are hashed.
+            total: Its size in bytes, or 0 where that is not known yet.
+        """
+        layer = _Layer()
+        layer.tell(_bytes(completed), _bytes(total))
+        return self._tell("hashing", "", layer)
 
     def uploading(self, digest: str, completed: int, total: int) -> Progress:
         """Take note how far an upload of this client is, before the server says anything.

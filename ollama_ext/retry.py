@@ -90,7 +90,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
             self._refuse("wait_max", f"at least wait_initial, which is {self.wait_initial!r}: change either")
         if not 0 <= _number(self.jitter) <= 1:
             self._refuse("jitter", "a fraction from 0.0 to 1.0, such as 0.2 for up to 20 % more or less")
-        if self.total is not None and not 0 < _number(self.total) < math.inf:
+        if self.total is not None and not 0 < _number(self.total) <= _LONGEST_WAIT:
             self._refuse("total", "a positive number of seconds, or None for no limit")
         if self.on_retry is not None and not callable(self.on_retry):
             self._refuse("on_retry", "a function that takes a Retry, or None")
@@ -115,7 +115,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             fn: What to try. It does all its work again at each try.
             worth_it: Whether to try again, from the error and the number of tries so far (1 after the first
-                one). Left out, ``error.retryable`` decides.
+                one); asked after each but the last that ``attempts`` allows. Left out, ``error.retryable``
+                decides.
             cancel: Ends a wait at once; not a try, unless the function heeds it too.
             deadline: The time, of `time.monotonic`, after which no further try starts.
 
@@ -130,7 +131,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return fn()
         except OllamaError as error:
-            if self.attempts == 1 or not (error.retryable if worth_it is None else worth_it(error, 1)):
+            worth_it = _retryable if worth_it is None else worth_it
+            if self.attempts == 1 or not worth_it(error, 1):
                 raise
             first = error
         failed = _FailedCall(self, first, began, deadline, cancel)
@@ -167,16 +169,17 @@ class _FailedCall:
         if deadline is not None:
             self._latest = min(self._latest, deadline)
         self._skipped = 0.0
+        self._plain_wait = policy.wait_initial
         self._uniform = Random().uniform  # noqa: S311 - keeps callers apart; guards nothing
 
-    def go_on(self, fn: Callable[[], T], worth_it: Callable[[OllamaError, int], bool] | None) -> T:
+    def go_on(self, fn: Callable[[], T], worth_it: Callable[[OllamaError, int], bool]) -> T:
         """Try on until it succeeds or there is no more try."""
         from tenacity import Retrying, retry_always  # noqa: PLC0415
 
         rounds = Retrying(
-            retry=retry_always,  # what is not worth another try leaves the loop below
+            retry=retry_always,  # what gets no other try leaves the loop below
             wait=self._wait,
-            stop=self._is_over,
+            stop=self._is_too_late,
             before_sleep=self._tell,
             sleep=self._pause,
             retry_error_callback=lambda _state: None,  # ends the loop without an exception of tenacity's
@@ -192,7 +195,7 @@ class _FailedCall:
                     return fn()
                 except OllamaError as error:
                     self.error = error
-                    if not (error.retryable if worth_it is None else worth_it(error, self._tries)):
+                    if self._tries == self._policy.attempts or not worth_it(error, self._tries):
                         break
             each.retry_state.set_result(None)
         if self._tries > 1:
@@ -205,15 +208,15 @@ class _FailedCall:
     def _wait(self, _state: RetryCallState) -> float:
         """Return the seconds until the next try."""
         policy = self._policy
-        wait = policy.wait_initial * 2.0 ** min(self._tries - 1, 1000)  # any more would overflow
-        wait = min(wait, policy.wait_max) * self._uniform(1 - policy.jitter, 1 + policy.jitter)
+        wait = self._plain_wait * self._uniform(1 - policy.jitter, 1 + policy.jitter)
+        self._plain_wait = min(self._plain_wait * 2, policy.wait_max)
         if isinstance(self.error, ResponseError) and self.error.retry_after is not None:
             wait = max(wait, self.error.retry_after)
         return min(wait, policy.wait_max)
 
-    def _is_over(self, state: RetryCallState) -> bool:
-        """Return whether there is no next try: all are used up, or it would start too late."""
-        return self._tries >= self._policy.attempts or self._now() + state.upcoming_sleep > self._latest
+    def _is_too_late(self, state: RetryCallState) -> bool:
+        """Return whether the next try would start too late."""
+        return self._now() + state.upcoming_sleep > self._latest
 
     def _tell(self, state: RetryCallState) -> None:
         """Log that a try failed and another one follows, and call ``on_retry``."""
@@ -226,7 +229,7 @@ class _FailedCall:
             retry.attempts,
             retry.wait,
             type(retry.error).__name__,
-            retry.error,
+            str(retry.error),  # whoever keeps the record does not keep the error
         )
         if self._policy.on_retry is not None:
             self._policy.on_retry(retry)
@@ -241,6 +244,10 @@ class _FailedCall:
             self._cancel.wait(seconds)
         if self._cancel is not None:
             self._cancel.raise_if_cancelled()
+
+
+def _retryable(error: OllamaError, _tries: int) -> bool:
+    return error.retryable
 
 
 def _number(value: Any) -> float:

@@ -43,17 +43,11 @@ class ReplyStream(Generic[R]):
         self._state = state
         self._failures: list[OllamaError] = []
         # What iterates does not know the stream: a stream that is dropped is freed, and closed, at once.
-        events = events_of(call, state, self._failures, look)
-        self._events = cast("GeneratorType[Event, None, None]", events)
+        self._events = events_of(call, state, self._failures, look)
 
     def _reading(self) -> Generator[Event]:
         """Return what iterates, unless another thread is doing so."""
-        if self._events.gi_running:
-            raise OllamaError(
-                "another thread is reading this stream; a stream is for one thread at a time (to end it from "
-                "another one, call cancel())"
-            )
-        return self._events
+        return _not_running(self._events)
 
     def __iter__(self) -> Iterator[Event]:
         """Yield the events that are still to come; none after an error, which is raised once."""
@@ -176,7 +170,7 @@ class ProgressStream:
 
     def __next__(self) -> Progress:
         """Wait for the next step."""
-        self._latest = step = next(self._steps)
+        self._latest = step = next(_not_running(self._steps))
         return step
 
     @property
@@ -198,8 +192,14 @@ class ProgressStream:
         self._token.cancel()
 
     def close(self) -> None:
-        """End it; what the server has done so far stays done."""
-        self._steps.close()
+        """End it; what the server has done so far stays done.
+
+        Raises:
+            OllamaError: Another thread is reading the stream.
+        """
+        _not_running(self._steps).close()
+        # Python 3.13 keeps what a generator holds that was closed before it began: here an open connection.
+        self._steps = _no_steps()
 
     def __enter__(self) -> Self:
         """Return the stream itself."""
@@ -213,6 +213,20 @@ class ProgressStream:
     ) -> None:
         """Do as `close` does."""
         self.close()
+
+
+def _no_steps() -> Generator[Progress]:
+    yield from ()
+
+
+def _not_running(events: Generator[E]) -> Generator[E]:
+    """Return what iterates a stream, unless another thread is doing so."""
+    if cast("GeneratorType[E, None, None]", events).gi_running:
+        raise OllamaError(
+            "another thread is reading this stream; a stream is for one thread at a time (to end it from "
+            "another one, call cancel())"
+        )
+    return events
 
 
 class State(Protocol[E]):
@@ -256,30 +270,40 @@ def events_of(
         look: Called with the whole, before the last event.
     """
     lines, answer = LineSplitter(), call.answer
+    broken: ConnectionFailed | None = None
     try:
-        for data in call.reads():
-            for line in lines.feed(data):
-                events = state.feed(line)
-                if state.done and look is not None:
-                    look(state.partial)
-                    look = None
-                yield from events
-            if state.done:
-                answer.drain()
-                return
-        for line in lines.finish():
-            yield from state.feed_rest(line)
-        state.finish()
+        try:
+            for data in call.reads():
+                for line in lines.feed(data):
+                    events = state.feed(line)
+                    if state.done and look is not None:
+                        look(state.partial)
+                        look = None
+                    yield from events
+                if state.done:
+                    answer.drain()
+                    return
+            for line in lines.finish():
+                yield from state.feed_rest(line)
+        except ConnectionFailed as error:
+            broken = error
+        _finish(state, broken)
     except OllamaError as error:
-        failure = error
-        if isinstance(error, ConnectionFailed):
-            failure = StreamTruncated(f"{error.message}; what had arrived is in .partial")
-            failure.retryable = error.retryable
-        failure.status, failure.partial = answer.status, state.partial
-        failure.request, failure.model = call.request, call.model
-        failures.append(failure)
-        if failure is error:
-            raise
-        raise failure from error
+        error.status, error.partial = answer.status, state.partial
+        error.request, error.model = call.request, call.model
+        failures.append(error)
+        raise
     finally:
         answer.close()
+
+
+def _finish(state: State[Any], broken: ConnectionFailed | None) -> None:
+    """Take note that there are no more lines; that the connection broke matters only if one is missing."""
+    try:
+        state.finish()
+    except StreamTruncated:
+        if broken is None:
+            raise
+        failure = StreamTruncated(f"{broken.message}; what had arrived is in .partial")
+        failure.retryable = broken.retryable
+        raise failure from broken

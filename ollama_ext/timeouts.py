@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from .errors import InvalidArgument
+
+#: What the operating system can wait for a socket: 2**31 milliseconds, 24 days.
+_LONGEST: Final = 2_147_483
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,9 +60,10 @@ def _check(value: Any, name: str) -> None:
             f"{name} must be a number of seconds, Timeouts or None (no limit), not {value!r:.80}",
             argument="timeout",
         )
-    if not value > 0 or math.isinf(value):
+    if not 0 < value <= _LONGEST:
         raise InvalidArgument(
-            f"{name} must be a positive number of seconds, not {value!r}; for no limit, pass None",
+            f"{name} must be a positive number of seconds, at most {_LONGEST}, not {value!r:.80}; for no "
+            "limit, pass None",
             argument="timeout",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from .errors import InvalidArgument
 from .repeats import Repeat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from .blobs import Blob
     from .calls import Calls
@@ -41,29 +42,44 @@ def has_blob(calls: Calls, digest: str, call: Call) -> bool:
 
 
 def upload(
-    calls: Calls, blob: Blob, call: Call, state: ProgressState, tell: Tell, *, expected: str | None = None
-) -> str:
-    """Send a blob to the server, unless it has it; return its digest.
+    calls: Calls,
+    blobs: Sequence[Blob],
+    call: Call,
+    state: ProgressState,
+    tell: Tell,
+    *,
+    expected: str | None = None,
+) -> list[str]:
+    """Send the blobs that the server lacks; return the digests of all, in order.
+
+    All are hashed before the first is sent, so that the progress knows of all from the start.
 
     Raises:
-        InvalidArgument: It is not the expected one; nothing was sent.
+        InvalidArgument: One has another digest than the expected one; nothing was sent.
     """
 
     def hashed(done: int, total: int) -> None:
         call.limits.check()
         tell(state.hashing(done, total))
 
-    digest, size = blob.hash(hashed, call.limits.cancel), blob.size
-    if expected is not None and digest != expected:
-        raise InvalidArgument(
-            f"the content has the digest {digest}, not {expected}: is it the right file, and whole?",
-            argument="digest",
-        )
-    tell(state.uploading(digest, 0, size))
-    if not has_blob(calls, digest, call):
-        _send(calls, blob, call, lambda done: tell(state.uploading(digest, done, size)))
-    tell(state.uploading(digest, size, size))
-    return digest
+    for blob in blobs:
+        digest = blob.hash(hashed, call.limits.cancel)
+        if expected is not None and digest != expected:
+            raise InvalidArgument(
+                f"the content has the digest {digest}, not {expected}: is it the right file, and whole?",
+                argument="digest",
+            )
+    for blob in blobs:
+        tell(state.uploading(blob.digest, 0, blob.size))
+    for blob in blobs:
+        if not has_blob(calls, blob.digest, call):
+            _send(calls, blob, call, partial(_tell_sent, blob, state, tell))
+        _tell_sent(blob, state, tell, blob.size)
+    return [blob.digest for blob in blobs]
+
+
+def _tell_sent(blob: Blob, state: ProgressState, tell: Tell, done: int) -> None:
+    tell(state.uploading(blob.digest, done, blob.size))
 
 
 def _send(calls: Calls, blob: Blob, call: Call, sent: Callable[[int], None]) -> None:

@@ -540,6 +540,15 @@ def test_a_file_that_cannot_be_opened_is_refused_with_the_reason(
     refused(path, "model.gguf", os.strerror(number))
 
 
+def test_a_process_with_too_many_open_files_is_told_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_number: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "dup", fail)
+    with path.open("rb") as file:
+        refused(file, "model.gguf", "Too many open files")
+
+
 def test_a_file_that_cannot_be_read_on_is_refused_with_the_reason(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -622,13 +631,22 @@ def test_a_full_disk_is_told_with_where_to_copy_to_instead(monkeypatch: pytest.M
     assert full[0].closed
 
 
-def test_a_machine_without_a_temporary_directory_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_temporary_directory_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nowhere(**_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", nowhere)
-    with pytest.raises(OllamaError, match="No usable temporary directory"):
-        open_blob(Drops(DATA))
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    end = os.open(fifo, os.O_RDWR)  # so that opening it waits for nobody
+    before = open_descriptors()
+    for content in (Drops(DATA), fifo):
+        with pytest.raises(OllamaError, match="No usable temporary directory"):
+            open_blob(content)
+    assert open_descriptors() == before
+    os.close(end)
 
 
 def test_a_copy_is_written_whole_by_a_disk_that_takes_a_little_at_a_time(

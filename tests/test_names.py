@@ -52,6 +52,8 @@ REFUSED = [
     ("llama3:1b\n", ["white space", "write 'llama3:1b'"]),
     ("\u3000llama3", ["white space", "write 'llama3'"]),
     ("a b", ["' ' in its model 'a b'"]),
+    (" a b ", ["' ' in its model ' a b '"]),
+    ("a b:8b:cloud", ["' ' in its model 'a b:8b'"]),
     ("foo:8b:cloud", ["the source 'cloud'", "write 'foo:8b'"]),
     ("foo:8b:LOCAL", ["the source 'local'", "write 'foo:8b'"]),
     ("model:a:b", ["':' in its model 'model:a'"]),

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ollama_openapi.ndjson import LineSplitter
 from streams import identify, line, pieces, whole_lines
@@ -196,6 +196,8 @@ uploads = st.tuples(st.sampled_from([MODEL, LICENSE]), st.integers(-5, 300), st.
     st.lists(st.one_of(hostile, honest, uploads), max_size=30),
     st.sampled_from(["", "/api/pull", "/api/create"]),
 )
+@example([(MODEL, 50, 100), {"status": "x"}, (MODEL, 60, 100), (MODEL, 55, 100)], "")
+@example([layer("x", MODEL, 80), layer("x", MODEL, 80, 50), layer("x", MODEL, 90)], "")
 def test_nothing_goes_back_whatever_a_server_sends(
     told: list[dict[str, Any] | tuple[str, int, int]], path: str
 ) -> None:
@@ -369,6 +371,20 @@ def test_uploads_that_are_told_beforehand_share_one_fraction() -> None:
     assert last.overall == Overall(1000, 1000, 1.0)
 
 
+def test_hashing_a_file_is_shown_and_counts_for_nothing_overall() -> None:
+    state = ProgressState(path="/api/create")
+    steps = [state.hashing(5, 10), state.hashing(10, 10), state.hashing(1, 20), state.hashing(7, 0)]
+    assert [(step.status, step.digest, step.completed, step.total) for step in steps] == [
+        ("hashing", "", 5, 10),
+        ("hashing", "", 10, 10),
+        ("hashing", "", 1, 20),  # the next file
+        ("hashing", "", 7, 0),  # a pipe
+    ]
+    assert {step.overall for step in steps} == {Overall(0, 0, 0.0)}
+    assert state.uploading(MODEL, 5, 10).overall == Overall(5, 10, 0.5)
+    assert state.hashing(1, 3).overall == Overall(5, 10, 0.5)
+
+
 def test_an_upload_is_the_partial_progress_until_the_server_speaks() -> None:
     state = ProgressState(path="/api/create")
     step = state.uploading(MODEL, 5, 10)
@@ -440,6 +456,11 @@ def test_the_beginning_of_a_last_line_is_a_truncated_stream(rest: bytes) -> None
     with pytest.raises(StreamTruncated, match="in the middle of a line") as caught:
         ProgressState().feed_rest(rest)
     assert caught.value.body == rest
+
+
+def test_a_last_line_that_is_no_json_at_all_is_no_progress() -> None:
+    with pytest.raises(InvalidResponse, match="html"):
+        ProgressState().feed_rest(b"<html>")
 
 
 def test_a_last_line_too_deep_to_be_read_is_no_progress() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from ollama_openapi import models as bodies
@@ -21,11 +22,10 @@ from .base import Methods
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from pathlib import Path
 
     from ollama_openapi.models import CreateRequest, PullRequest, PushRequest
 
-    from ollama_ext.blobs import Content
+    from ollama_ext.blobs import Blob, Content
     from ollama_ext.calls import Operation
     from ollama_ext.cancel import CancelToken
     from ollama_ext.options import BodyOptions, Call, CallOptions
@@ -133,17 +133,22 @@ class TransferMethods(Methods):
         self, plan: Plan, call: Call, state: ProgressState, tell: Tell
     ) -> dict[str, dict[str, str]]:
         """Upload the files of a plan that the server lacks; return the digests of all by their names."""
-        return {
-            field: {
-                name: source if isinstance(source, str) else self._uploaded_file(source, call, state, tell)
-                for name, source in sources.items()
-            }
-            for field, sources in plan.sources.items()
-        }
-
-    def _uploaded_file(self, path: Path, call: Call, state: ProgressState, tell: Tell) -> str:
-        with open_blob(path, "files") as blob:
-            return upload(self._calls, blob, call, state, tell)
+        digests: dict[str, dict[str, str]] = {field: {} for field in plan.sources}
+        places: list[tuple[str, str]] = []
+        with ExitStack() as opened:
+            blobs: list[Blob] = []
+            for field, sources in plan.sources.items():
+                for name, source in sources.items():
+                    if isinstance(source, str):
+                        digests[field][name] = source
+                    else:
+                        places.append((field, name))
+                        blobs.append(opened.enter_context(open_blob(source, field)))
+            for (field, name), digest in zip(
+                places, upload(self._calls, blobs, call, state, tell), strict=True
+            ):
+                digests[field][name] = digest
+        return digests
 
     def check_blob(self, digest: str, **call: Unpack[CallOptions]) -> bool:
         """Return whether the server has a blob.
@@ -181,7 +186,7 @@ class TransferMethods(Methods):
         state = ProgressState(path="/api/blobs")
         with open_blob(content) as blob:
             begun = self._calls.begin(call)
-            return upload(self._calls, blob, begun, state, on_progress or _ignore, expected=expected)
+            return upload(self._calls, [blob], begun, state, on_progress or _ignore, expected=expected)[0]
 
     def _stream(
         self, operation: Operation[object], path: str, body: PullRequest | PushRequest, options: CallOptions

@@ -8,6 +8,7 @@
     content      bodies that a proxy compressed
     exchange     one request and its answer on one connection
     direct       the way to a server: `exchange` over `pool`
+    forks        what happens to all of it in a child process
     proxied      the way through a proxy: httpx, imported only for that
 
 Whatever fails is an error of `ollama_ext.errors`; nothing of httptools, ssl or httpx gets past this package.
@@ -21,9 +22,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ollama_ext.errors import OllamaError, RequestInfo
+from ollama_ext.errors import RequestInfo
 
 from .direct import Direct
+from .forks import forked, watch
 from .settings import TransportSettings
 
 if TYPE_CHECKING:
@@ -64,6 +66,11 @@ class OpenAnswer(Protocol):
         """Whether it was closed."""
         ...
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        ...
+
     def reads(self, limit: float | None) -> Iterator[bytes]:
         """Yield the body piece by piece, each as soon as it arrives; silence may last ``limit`` seconds."""
         ...
@@ -95,8 +102,9 @@ class Transport:
             InvalidArgument: The host cannot be dialled, or the environment's proxy cannot be used.
         """
         self._url = host.dial_url
-        self._process = os.getpid()
+        self._forked = False
         self._way = _way_to(host, settings)
+        watch(self)
 
     def info(self, request: Request) -> RequestInfo:
         """Return what an error may say about a request."""
@@ -104,7 +112,8 @@ class Transport:
 
     def open(self, request: Request, headers: Mapping[str, str], limits: Limits) -> OpenAnswer:
         """Send a request and return as soon as the status is there; the body is still to be read."""
-        self._check_process()
+        if self._forked:
+            raise forked()
         return self._way.open(request, headers, limits)
 
     def send(self, request: Request, headers: Mapping[str, str], limits: Limits) -> Answer:
@@ -113,12 +122,10 @@ class Transport:
         body = answer.read(limits.timeouts.first_byte)
         return Answer(answer.status, answer.headers, body)
 
-    def _check_process(self) -> None:
-        if os.getpid() != self._process:
-            raise OllamaError(
-                "this client was made before a fork, in another process, with which it would share its "
-                "connections: make a Client in each process"
-            )
+    def disown(self) -> None:
+        """Leave all connections to the parent: this is a child that was forked."""
+        self._forked = True
+        self._way.disown()
 
     def close(self) -> None:
         """Close every connection."""
@@ -127,6 +134,7 @@ class Transport:
 
 class _Way(Protocol):
     def open(self, request: Request, headers: Mapping[str, str], limits: Limits) -> OpenAnswer: ...
+    def disown(self) -> None: ...
     def close(self) -> None: ...
 
 

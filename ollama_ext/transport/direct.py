@@ -83,13 +83,14 @@ class Direct:
         return line + head
 
     def _connect(self, limits: Limits) -> Connection:
-        limits.check()
         limit = limits.left(limits.timeouts.connect)
         try:
             if self._tls and self._context is None:
                 self._context = tls_context(self._settings)
             return dial(self._host, self._port, limit, self._context, self._host)
         except TimeoutError as error:
+            if error.errno is not None:  # the system's own patience ended before ours
+                raise connect_failure(self._url, error) from error
             if limits.ran_out(limit):
                 raise limits.total_timeout() from error
             raise ConnectTimeout(
@@ -98,6 +99,10 @@ class Direct:
             ) from error
         except OSError as error:
             raise connect_failure(self._url, error) from error
+
+    def disown(self) -> None:
+        """Leave every connection to the parent of this process."""
+        self.pool.disown()
 
     def close(self) -> None:
         """Close every connection."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from contextlib import suppress
 from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from ollama_ext.cancel import weakly
 from ollama_ext.errors import Cancelled, ConnectionFailed, IdleTimeout, InvalidResponse, OllamaError
 
 from .content import decompressed, is_compressed
+from .forks import forked
 from .message import MalformedAnswer, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from ollama_ext.errors import Stage
 
@@ -35,6 +36,7 @@ class Exchange:
 
     Attributes:
         status: The HTTP status, once `start` has returned.
+        cancelled: Whether `cancel` was called.
     """
 
     def __init__(self, pool: Pool, url: str, limits: Limits, method: str) -> None:
@@ -46,8 +48,10 @@ class Exchange:
         self._pool = pool
         self._url = url
         self._limits = limits
-        self._lock = threading.Lock()  # held where the connection is taken away, or another thread uses it
-        self._cancelled = False
+        # Held where the connection is taken away, or another thread uses it; reentrant, for the handler of a
+        # signal may cancel what the very same thread is doing.
+        self._lock = threading.RLock()
+        self.cancelled = False
         self._connection: Connection | None = None
         self._hook = 0
         self._message = Message(method)
@@ -56,12 +60,12 @@ class Exchange:
         self._connection = connection = pool.take(limits)
         self._reused = connection.reused
         if limits.cancel is not None:
-            self._hook = limits.cancel.attach(_weak_cancel(self))
+            self._hook = limits.cancel.attach(weakly(self.cancel))
 
     def cancel(self) -> None:
         """End it, from any thread: whoever waits for it gets `Cancelled`."""
         with self._lock:
-            self._cancelled = True
+            self.cancelled = True
             if self._connection is not None:
                 self._connection.shut_down()
 
@@ -98,7 +102,9 @@ class Exchange:
         for piece in pieces:
             try:
                 self._send_all(piece)
-            except TimeoutError:
+            except TimeoutError as error:
+                if error.errno is not None:
+                    return error
                 limit = self._limits.timeouts.between
                 if self._limits.ran_out(limit):
                     raise self._limits.total_timeout() from None
@@ -173,7 +179,7 @@ class Exchange:
                 if data:
                     message.feed(data)
                 else:
-                    message.feed_end()
+                    message.feed_end(by_us=self.cancelled or self._pool.closed)
                 if message.pieces:
                     yield message.take()
         except _FAILURES as error:
@@ -234,7 +240,7 @@ class Exchange:
         """Make sure that no other thread can reach the connection through us any more."""
         with self._lock:
             connection, self._connection = self._connection, None
-            if self._cancelled and connection is not None:  # shut down, perhaps after the last byte
+            if self.cancelled and connection is not None:  # shut down, perhaps after the last byte
                 self._message.spoil()
         if self._limits.cancel is not None and connection is not None:
             self._limits.cancel.detach(self._hook)
@@ -259,14 +265,16 @@ class Exchange:
         """Close the connection; return the error that the caller should see."""
         closed_by_client = self._pool.closed
         self._abandon()
-        if self._cancelled or (self._limits.cancel is not None and self._limits.cancel.cancelled):
+        if self._pool.forked:
+            return forked()
+        if self.cancelled or (self._limits.cancel is not None and self._limits.cancel.cancelled):
             return Cancelled("the call was cancelled")
         if isinstance(error, OllamaError):
             return error
         if isinstance(error, MalformedAnswer):
             status = self._message.status or None
             return InvalidResponse(f"the answer of {self._url} is not HTTP: {error}", status=status)
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TimeoutError) and error.errno is None:  # else the system gave the peer up
             return self._limits.silence(self._url, limit, answering=self._stage == "receive")
         problem = "this client was closed" if closed_by_client else str(error) or "the server closed it"
         failure = ConnectionFailed(
@@ -283,17 +291,6 @@ _FAILURES: Final = (OSError, EOFError, MalformedAnswer, OllamaError)
 
 #: What was missing when a connection broke.
 _BROKEN: Final = {"connect": "request was sent", "send": "answer began", "receive": "answer was whole"}
-
-
-def _weak_cancel(exchange: Exchange) -> Callable[[], None]:
-    """Return its `cancel` for a token, which must not keep an exchange open that nobody waits for."""
-    reference = weakref.ref(exchange)
-
-    def cancel() -> None:
-        if (alive := reference()) is not None:
-            alive.cancel()
-
-    return cancel
 
 
 def _cause(error: BaseException) -> BaseException | None:

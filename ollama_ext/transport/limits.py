@@ -63,8 +63,9 @@ class Limits:
         if self.ran_out(limit):
             return self.total_timeout()
         if answering:
+            name = "between" if limit == self.timeouts.between else "first_byte"
             return IdleTimeout(
-                f"{url} fell silent in the middle of its answer, for {limit:g} s (see Timeouts)"
+                f"{url} fell silent in the middle of its answer, for {limit:g} s (Timeouts.{name})"
             )
         return FirstByteTimeout(
             f"no answer from {url} within {limit:g} s (Timeouts.first_byte): it may be loading the model, or "

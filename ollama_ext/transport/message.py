@@ -89,14 +89,17 @@ class Message:
             if self._fed > _LONGEST_HEAD:
                 raise MalformedAnswer(f"its headers are longer than {_LONGEST_HEAD} bytes")
 
-    def feed_end(self) -> None:
-        """Take note that the connection was closed.
+    def feed_end(self, *, by_us: bool = False) -> None:
+        """Take note that the connection was closed, which is the end of a body of no other.
+
+        Args:
+            by_us: Whether it was not the server who closed it.
 
         Raises:
             EOFError: Something is missing.
         """
         self._surplus = True
-        if not self.head_done or self._is_framed():
+        if by_us or not self.head_done or self._is_framed():
             raise EOFError
         self.complete = True
 

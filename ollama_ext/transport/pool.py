@@ -41,6 +41,7 @@ class Pool:
         self._used: set[Connection] = set()
         self._connecting = 0
         self.closed = False
+        self.forked = False
 
     def take(self, limits: Limits) -> Connection:
         """Return a connection: an idle one if any is alive, else a new one.
@@ -48,6 +49,7 @@ class Pool:
         Raises:
             OllamaError: The pool is closed, or what connecting raises.
         """
+        limits.check()
         with self._changed:
             connection = self._take_idle(limits)
             if connection is not None:
@@ -55,18 +57,18 @@ class Pool:
             self._connecting += 1
         try:
             connection = self._connect(limits)
-        finally:
+        except BaseException:
             with self._changed:
                 self._connecting -= 1
-                if connection is None:
-                    self._changed.notify()
-                elif self.closed:
-                    connection.close()
-                else:
-                    self._used.add(connection)
-        if self.closed:
-            raise _closed()
-        return connection
+                self._changed.notify()
+            raise
+        with self._changed:
+            self._connecting -= 1
+            if not self.closed:
+                self._used.add(connection)
+                return connection
+        connection.close()
+        raise _closed()
 
     def _take_idle(self, limits: Limits) -> Connection | None:
         patience = limits.timeouts.first_byte
@@ -83,23 +85,26 @@ class Pool:
                 connection.close()
             if self._most is None or len(self._used) + self._connecting < self._most:
                 return None
-            if not self._wait(limits, end):
+            if end is not None and monotonic() >= end:
                 raise FirstByteTimeout(
                     f"all {self._most} connections of this client were in use for {patience:g} s "
                     "(Timeouts.first_byte): raise max_connections, or close streams that are not read"
                 )
+            self._wait(limits, end)
 
-    def _wait(self, limits: Limits, end: float | None) -> bool:
-        """Wait until something changed; return False at the end of the patience."""
-        limits.check()
+    def _wait(self, limits: Limits, end: float | None) -> None:
+        """Wait until something changed, or until the end of the patience."""
         hook = limits.cancel.attach(self._wake) if limits.cancel is not None else 0
         try:
-            changed = self._changed.wait(limits.left(None if end is None else end - monotonic()))
+            limits.check()
+            self._changed.wait(limits.left(None if end is None else end - monotonic()))
+            limits.check()
+        except BaseException:
+            self._changed.notify()  # what we were woken for, perhaps, is for the next one who waits
+            raise
         finally:
             if limits.cancel is not None:
                 limits.cancel.detach(hook)
-        limits.check()
-        return changed
 
     def _wake(self) -> None:
         with self._changed:
@@ -126,6 +131,13 @@ class Pool:
             self._used.discard(connection)  # from now on no other thread can reach it
             self._changed.notify()
         connection.close()
+
+    def disown(self) -> None:
+        """Close our copies of all connections, which go on in the parent of this process."""
+        self._changed = threading.Condition()  # a thread that is not here may have held the old one
+        self.closed = self.forked = True
+        for connection in (*self._used, *self._idle):
+            connection.close()
 
     def close(self) -> None:
         """Close the idle ones and end the others; who waits on one of them is woken."""

@@ -14,6 +14,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.request import getproxies, proxy_bypass
 
+from ollama_ext.cancel import weakly
 from ollama_ext.errors import (
     Cancelled,
     ConnectionFailed,
@@ -103,6 +104,9 @@ class Proxied:
         )
         return _ProxiedAnswer(self._http, outgoing, self._url, limits)
 
+    def disown(self) -> None:
+        """Do nothing: none is kept for later, and an answer that is dropped is closed in this process only."""
+
     def close(self) -> None:
         """Close every connection."""
         self._http.close()
@@ -121,14 +125,13 @@ class _ProxiedAnswer:
         self._response: httpx.Response | None = None
         self._ended: OllamaError | None = None  # what a cancellation or the deadline makes of any failure
         self.closed = False
-        request.extensions["trace"] = self._trace
-        self._timer = (
-            None if limits.deadline is None else threading.Timer(limits.left(None) or 0.0, self._expire)
-        )
-        if self._timer is not None:
+        request.extensions["trace"] = weakly(self._trace)
+        self._timer: threading.Timer | None = None
+        if limits.deadline is not None:
+            self._timer = threading.Timer(limits.left(None) or 0.0, weakly(self._expire))
             self._timer.daemon = True
             self._timer.start()
-        self._hook = limits.cancel.attach(self.cancel) if limits.cancel is not None else 0
+        self._hook = limits.cancel.attach(weakly(self.cancel)) if limits.cancel is not None else 0
         try:
             self._response = http.send(request, stream=True)
         except Exception as error:
@@ -145,7 +148,7 @@ class _ProxiedAnswer:
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Take note of the socket as soon as there is one, and of the one that TLS puts in its place."""
         if event.endswith(("connect_tcp.complete", "start_tls.complete", "connect_socks5_proxy.complete")):
-            connected = getattr(info.get("return_value"), "get_extra_info", lambda _: None)("socket")
+            connected = getattr(info.get("return_value"), "get_extra_info", _nothing)("socket")
             with self._lock:
                 if isinstance(connected, socket.socket):
                     self._socket = connected
@@ -157,6 +160,10 @@ class _ProxiedAnswer:
             if self._socket is not None and not self.closed:
                 with suppress(OSError):
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    @property
+    def cancelled(self) -> bool:
+        return isinstance(self._ended, Cancelled)
 
     def cancel(self) -> None:
         self._ended = Cancelled("the call was cancelled")
@@ -212,6 +219,9 @@ class _ProxiedAnswer:
         if not isinstance(error, httpx.HTTPError | httpx.StreamError | OSError):
             return error  # of the caller's own making, such as a file that cannot be read
         return _translated(error, self._url, stage, self._limits, limit)
+
+
+def _nothing(_name: str) -> None: ...
 
 
 def _translated(error: Exception, url: str, stage: Stage, limits: Limits, limit: float | None) -> OllamaError:

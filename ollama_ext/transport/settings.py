@@ -52,6 +52,7 @@ def _check_count(value: Any, name: str, least: int) -> None:
 
 def _check_proxy(proxy: Any) -> None:
     # Its text stays out of the message: it may hold a password.
+    parts = None
     try:
         parts = urlsplit(proxy) if isinstance(proxy, str) else None
         usable = parts is not None and bool(parts.hostname) and (parts.port is None or parts.port > 0)
