@@ -61,7 +61,8 @@ class OllamaError(Exception):
         body: The bytes of the answer that the error is about, as they came.
         request: Method and URL, or None when nothing was about to be sent.
         model: The model that was asked for, or None.
-        partial: What had arrived: the reply so far, or the last `Progress`.
+        partial: The reply as far as it had arrived, for calls that produce text; else None.
+        progress: The last step, for pulls, pushes and creates; else None.
     """
 
     #: Whether the same call, made again unchanged, has a fair chance.
@@ -75,7 +76,8 @@ class OllamaError(Exception):
         body: bytes = b"",
         request: RequestInfo | None = None,
         model: str | None = None,
-        partial: ChatReply | GenerateReply | Progress | None = None,
+        partial: ChatReply | GenerateReply | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Take the message and whatever is known; all but the message is keyword-only."""
         super().__init__(message)
@@ -85,6 +87,12 @@ class OllamaError(Exception):
         self.request = request
         self.model = model
         self.partial = partial
+        self.progress = progress
+
+    @property
+    def partial_text(self) -> str:
+        """The text of ``partial``; empty where there is none."""
+        return "" if self.partial is None else self.partial.text
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle with every attribute (exceptions pickle only their positional arguments)."""

@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 #: Bytes per token from which a prompt cannot have been read in full. English has 4 to 5, code and other
 #: languages fewer; what a tokenizer joins to much longer tokens is runs of one character.
 _BYTES_PER_TOKEN: Final = 8
+#: What is left of a prompt that was cut fills at least half of a context, and no model has one so small.
+_LEAST_TOKENS: Final = 64
 _RUN: Final = re.compile(r"(.)\1{3,}", re.DOTALL)
 
 _HERE: Final = str(Path(__file__).parent)
-_warned: set[tuple[str, str]] = set()
+#: What was told already, and is not told again.
+told: set[tuple[str, str]] = set()
 
 
 class OllamaWarning(UserWarning):
@@ -60,9 +63,9 @@ def check_names(request: Any) -> None:
 
 
 def _unknown(kind: str, name: str, model: type[Model]) -> None:
-    if (kind, name) in _warned:
+    if (kind, name) in told:
         return
-    _warned.add((kind, name))
+    told.add((kind, name))
     from difflib import get_close_matches  # noqa: PLC0415 - few programs need it
 
     known = [field for field in attrs.fields_dict(model) if field != "additional_properties"]
@@ -78,7 +81,7 @@ def check_prompt(request: ChatRequest | GenerateRequest | EmbedRequest, reply: R
     says nothing. What it counts as input are the tokens that were left, cached ones included.
     """
     tokens = reply.usage.input_tokens
-    if not tokens:
+    if tokens < _LEAST_TOKENS:
         return
     texts = list(_texts(request))
     if _size(texts) <= tokens * _BYTES_PER_TOKEN:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 
 from ollama_openapi.ndjson import LineSplitter
 
-from .errors import ConnectionFailed, OllamaError, StreamNotFinished, StreamTruncated
+from .errors import Cancelled, ConnectionFailed, OllamaError, StreamNotFinished, StreamTruncated
 from .events import Event, TextDelta
+from .progress import Progress
 from .replies import ChatReply, GenerateReply
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from .calls import OpenCall
     from .cancel import CancelToken
-    from .progress import Progress
     from .state import ReplyState
 
 E = TypeVar("E")
@@ -170,7 +170,11 @@ class ProgressStream:
 
     def __next__(self) -> Progress:
         """Wait for the next step."""
-        self._latest = step = next(_not_running(self._steps))
+        try:
+            self._latest = step = next(_not_running(self._steps))
+        except OllamaError as error:
+            error.progress = error.progress or self._latest  # in an upload nothing has arrived yet
+            raise
         return step
 
     @property
@@ -270,11 +274,13 @@ def events_of(
         look: Called with the whole, before the last event.
     """
     lines, answer = LineSplitter(), call.answer
-    broken: ConnectionFailed | None = None
+    broken: ConnectionFailed | Cancelled | None = None
     try:
         try:
             for data in call.reads():
                 for line in lines.feed(data):
+                    if answer.cancelled and not state.done:  # what came before that is still in our buffers
+                        raise Cancelled("the call was cancelled")
                     events = state.feed(line)
                     if state.done and look is not None:
                         look(state.partial)
@@ -285,11 +291,16 @@ def events_of(
                     return
             for line in lines.finish():
                 yield from state.feed_rest(line)
-        except ConnectionFailed as error:
+        except (ConnectionFailed, Cancelled) as error:
             broken = error
         _finish(state, broken)
     except OllamaError as error:
-        error.status, error.partial = answer.status, state.partial
+        arrived = state.partial
+        if isinstance(arrived, Progress):
+            error.progress = arrived
+        else:
+            error.partial = arrived
+        error.status = answer.status
         error.request, error.model = call.request, call.model
         failures.append(error)
         raise
@@ -297,13 +308,15 @@ def events_of(
         answer.close()
 
 
-def _finish(state: State[Any], broken: ConnectionFailed | None) -> None:
-    """Take note that there are no more lines; that the connection broke matters only if one is missing."""
+def _finish(state: State[Any], broken: ConnectionFailed | Cancelled | None) -> None:
+    """Take note that there are no more lines; why there are none matters only if one is missing."""
     try:
         state.finish()
     except StreamTruncated:
         if broken is None:
             raise
+        if isinstance(broken, Cancelled):
+            raise broken from None
         failure = StreamTruncated(f"{broken.message}; what had arrived is in .partial")
         failure.retryable = broken.retryable
         raise failure from broken

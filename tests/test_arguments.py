@@ -92,6 +92,7 @@ def test_model_and_question_may_be_named(client: Client, running: FakeOllama, se
     assert sent() == {"model": "m", "input": ["a"]}
 
 
+@pytest.mark.filterwarnings("ignore::ollama_ext.UnknownName")
 def test_every_argument_of_chat_reaches_the_wire_under_the_name_of_the_api(
     client: Client, sent: Sent
 ) -> None:
@@ -263,6 +264,7 @@ def test_names_may_be_members_of_an_enumeration(client: Client, sent: Sent) -> N
     assert sent() == {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": False}
 
 
+@pytest.mark.filterwarnings("ignore::ollama_ext.UnknownName")
 def test_what_callers_pass_is_not_changed(client: Client) -> None:
     given: dict[str, Any] = {
         "messages": [{"role": "user", "content": "x", "images": [PNG], "more": {"a": [1]}}],

@@ -245,9 +245,14 @@ def test_the_waits_of_very_many_tries_stay_at_the_longest() -> None:
     assert len(waits) == 1499
 
 
-def test_callers_who_fail_together_do_not_come_back_together() -> None:
-    waits = {Run(RetryPolicy(attempts=2), 0.0).waits[0] for _ in range(20)}
-    assert len(waits) > 1
+def test_chance_makes_some_waits_shorter_and_some_longer() -> None:
+    waits = [Run(RetryPolicy(attempts=2), 0.0).waits[0] for _ in range(64)]
+    assert min(waits) < 0.5 < max(waits)
+
+
+def test_callers_who_wait_longest_do_not_come_back_together_either() -> None:
+    waits = Run(RetryPolicy(attempts=200, wait_initial=16.0, total=None), 0.0).waits
+    assert len({wait for wait in waits if wait < 16.0}) > 20  # half of them, but for chance
 
 
 def test_the_numbers_of_python_are_not_drawn_from() -> None:

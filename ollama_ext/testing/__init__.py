@@ -23,6 +23,7 @@ from .recordings import (
 from .requests import Headers, RecordedRequest
 from .responses import Body, Ending, Json, Lines, Raw, Recording, Response
 from .server import FakeOllama
+from .waiting import no_wait
 
 __all__ = [
     "VERSIONS",
@@ -40,5 +41,6 @@ __all__ = [
     "RecordedRequest",
     "Recording",
     "Response",
+    "no_wait",
     "recordings",
 ]

@@ -105,7 +105,7 @@ class Proxied:
         return _ProxiedAnswer(self._http, outgoing, self._url, limits)
 
     def disown(self) -> None:
-        """Do nothing: none is kept for later, and an answer that is dropped is closed in this process only."""
+        """Do nothing: none is kept for later, and one that is dropped is closed in this process only."""
 
     def close(self) -> None:
         """Close every connection."""

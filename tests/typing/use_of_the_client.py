@@ -17,6 +17,7 @@ from ollama_openapi.models import (
     GenerateResponse,
     ListModelResponse,
     Logprob,
+    ProcessModelResponse,
     ShowResponse,
     ToolCall,
 )
@@ -24,11 +25,14 @@ from ollama_openapi.models import (
 import ollama_ext
 from ollama_ext import (
     EMPTY_USAGE,
+    Cancelled,
+    CancelToken,
     ChatReply,
     ChatState,
     ChatStream,
     Client,
     ConnectionFailed,
+    ContextOverflow,
     Done,
     EmbedReply,
     Event,
@@ -39,19 +43,28 @@ from ollama_ext import (
     InvalidArgument,
     LogprobsDelta,
     Message,
+    ModelNotFound,
     OllamaError,
     OllamaTimeout,
     Options,
+    Progress,
+    ProgressStream,
+    RateLimited,
     Reply,
     ReplyStream,
     RequestInfo,
     ResponseError,
+    Retry,
+    RetryPolicy,
     StreamError,
     StreamTruncated,
     TextDelta,
     ThinkingDelta,
+    Timeouts,
     Tool,
     ToolCallDelta,
+    TotalTimeout,
+    Unauthorized,
     Usage,
     parse_host,
     usage_of,
@@ -120,6 +133,55 @@ def arguments_of_many_kinds(client: Client, image: bytes) -> None:
     client.chat("m", "hi", stream=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     client.generate("m", "hi", images=[5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     client.embed("m", "a", None)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def waits(client: Client, token: CancelToken) -> None:
+    def told(retry: Retry) -> None:
+        assert_type(retry.error, OllamaError)
+        assert_type(retry.wait, float)
+
+    limits = Timeouts(connect=1, first_byte=30.0, between=None)
+    assert_type(limits.total, float | None)
+    patient = client.with_options(timeout=limits, retry=RetryPolicy(attempts=2, on_retry=told))
+    assert_type(patient, Client)
+    patient.chat("m", "hi", timeout=30, retry=None, cancel=token, extra_headers={"X-A": "1"})
+    patient.list_models(timeout=None, cancel=None)
+    with patient.generate_stream("m", "hi", timeout=limits, cancel=token) as stream:
+        stream.cancel()
+    token.cancel()
+    assert_type(token.cancelled, bool)
+    assert_type(token.wait(0.1), bool)
+    assert_type(RetryPolicy().call(lambda: client.embed("m", "a")), EmbedReply)
+
+    # What is wrong is wrong for a type checker too.
+    client.list_models(extra_body={})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.chat("m", "hi", timeout="30")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.chat("m", "hi", retry=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.with_options(host="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def models_and_blobs(client: Client, weights: Path) -> str:
+    with client.pull_model_stream("llama3.2", cancel=CancelToken()) as pull:
+        assert_type(pull, ProgressStream)
+        for step in pull:
+            assert_type(step, Progress)
+            assert_type(step.overall.fraction, float)
+        assert_type(pull.progress, Progress | None)
+        pull.cancel()
+    client.create_model_stream("mine", files=weights, quantize="q4_K_M", timeout=None).finish()
+    client.create_model("mine", "llama3.2", system="Be brief.", parameters={"num_ctx": 4096})
+    client.pull_model("llama3.2", insecure=True)
+    client.push_model_stream("me/mine").finish()
+    client.copy_model("mine", "yours")
+    client.delete_model("mine")
+    client.load_model("llama3.2", keep_alive="5m")
+    client.unload_model("llama3.2")
+    assert_type(client.list_running(), list[ProcessModelResponse])
+    assert_type(client.check_blob("sha256:" + "0" * 64), bool)
+    assert_type(client.request("GET", "/api/new"), Any)
+
+    client.create_model("mine", form="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    return client.push_blob(None, weights, on_progress=lambda step: step.overall.completed)
 
 
 def streams(client: Client) -> str:
@@ -198,15 +260,30 @@ def failures(client: Client) -> str | None:
         assert_type(error.argument, str | None)
         as_value_error: ValueError = error
         return str(as_value_error)
-    except (IncompleteReply, StreamTruncated, StreamError) as error:
-        assert_type(error.partial, ChatReply | GenerateReply)
-        return error.partial.text
+    except (IncompleteReply, StreamTruncated, StreamError, Cancelled, TotalTimeout) as error:
+        assert_type(error.partial, ChatReply | GenerateReply | Progress | None)
+        return error.partial.text if isinstance(error.partial, ChatReply) else None
     except (ConnectionFailed, OllamaTimeout) as error:
         assert_type(error.retryable, bool)
         return None
     except OllamaError as error:
         assert_type(pickle.dumps(error), bytes)
         raise
+    return None
+
+
+def refusals(client: Client) -> object:
+    try:
+        client.chat("m", "hi")
+    except ContextOverflow as error:
+        assert_type(error.input_tokens, int | None)
+        return error.context_length
+    except Unauthorized as error:
+        assert_type(error.signin_url, str | None)
+        return error.signin_url
+    except (RateLimited, ModelNotFound) as error:
+        assert_type(error.retry_after, float | None)
+        return error.retry_after
     return None
 
 
@@ -227,4 +304,6 @@ def values() -> None:
     assert_type(ollama_ext.__version__, str)
     with Client("https://host/prefix", headers={"Authorization": "Bearer key"}) as client:
         assert_type(client, Client)
+    Client("https://host", api_key="key", verify=False, proxy="http://proxy:3128", max_connections=4).close()
+    Client("http://host", timeout=30, retry=None, api_key="key", allow_plain_http_key=True).close()
     Client().close()
