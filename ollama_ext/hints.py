@@ -90,8 +90,8 @@ def check_prompt(request: ChatRequest | GenerateRequest | EmbedRequest, reply: R
     if size > tokens * _BYTES_PER_TOKEN:
         _warn(
             f"only {tokens} tokens were read of {size:,} bytes of text: it seems to have been cut to the "
-            "context of the model. Raise options={'num_ctx': ...} if the model can have more, or pass truncate=False "
-            "to have such requests refused",
+            "context of the model. Raise options={'num_ctx': ...} if the model can have more, or pass "
+            "truncate=False to have such requests refused",
             PromptCut,
         )
 

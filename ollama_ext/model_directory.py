@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,15 @@ from .sniffing import SNIFFED, content_type
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
 _BINARY, _TEXT, _ZIP = "application/octet-stream", "text/plain", "application/zip"
 
+_NESTED = "model*.safetensors"  # looked for one directory deeper too, once there is one here
 # The first of these that matches files, all of them with the right content, says what the weights are.
 # Safetensors may be any content: the length that they begin with can look like something else.
 _WEIGHTS = (
-    ("model*.safetensors", None),
+    (_NESTED, None),
     ("consolidated*.safetensors", None),
     ("pytorch_model*.bin", _ZIP),
     ("consolidated*.pth", _ZIP),
@@ -36,39 +39,39 @@ _MOST_SHOWN = 3
 
 
 class _Unfit(Exception):
-    """A file that matches a pattern but cannot be what the pattern is for; the text says why."""
+    """A file or directory that cannot be what it is wanted for; the text says why."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(f"{str(path)!r} {fault}")
+        self.path = path
 
 
-def files_of(path: str, argument: str, *, adapter: bool = False) -> list[str]:
+def files_of(path: Path, argument: str, *, adapter: bool = False) -> list[Path]:
     """Return the files to upload for a path: that file, or those of that directory that are a model.
 
     Args:
-        path: An absolute path of something that exists.
+        path: An absolute path.
         argument: The name of the parameter, for messages.
         adapter: Whether an adapter is looked for.
 
     Returns:
-        Absolute paths. Those from a directory have their symbolic links resolved; one that two links lead
-        to is there once.
+        Absolute paths. Those from a directory have their symbolic links resolved; a file that two links
+        lead to is there once.
 
     Raises:
         InvalidArgument: There is no model in the directory, a file cannot be read or is not what its name
             says, or a link leads out of the directory.
     """
-    if not os.path.isdir(path):
-        try:
-            _head(path)
-        except _Unfit as error:
-            raise InvalidArgument(f"{argument}: {error}", argument=argument) from None
-        return [path]
     try:
-        found = _Directory(path).model(adapter=adapter)
-        return _inside(path, found)
+        if not stat.S_ISDIR(_mode(path)):
+            _head(path)
+            return [path]
+        return _inside(path, _Directory(path).model(adapter=adapter))
     except _Unfit as error:
-        raise InvalidArgument(f"{argument}: {error}", argument=argument) from None
+        raise InvalidArgument(f"{argument}: {error}.", argument=argument) from None
 
 
-def upload_names(paths: Collection[str], argument: str) -> dict[str, str]:
+def upload_names(paths: Collection[Path], argument: str) -> dict[str, Path]:
     """Return absolute paths under the names that Ollama's client sends.
 
     One file has its own name; several have those that they have below the deepest directory that holds
@@ -77,113 +80,129 @@ def upload_names(paths: Collection[str], argument: str) -> dict[str, str]:
     Raises:
         InvalidArgument: A name is not UTF-8, so it cannot be sent.
     """
-    root = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
-    names = {os.path.relpath(path, root): path for path in paths}
+    root = os.path.commonpath([path.parent for path in paths]) if paths else ""
+    names = {path.relative_to(root).as_posix(): path for path in paths}
     for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
+        if not is_utf8(name):
             raise InvalidArgument(
                 f"{argument}: the name of the file {name!r} is not UTF-8, so it cannot be sent: rename it.",
                 argument=argument,
-            ) from None
+            )
     return names
 
 
-class _Directory:
-    """A directory and what was found unfit in it so far."""
+def is_utf8(text: str) -> bool:
+    """Tell whether text can be sent: one from a file system can hold bytes that are no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
-    def __init__(self, path: str) -> None:
+
+class _Directory:
+    """A directory, and what was found unfit in it so far."""
+
+    def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._names = sorted(os.listdir(path), key=os.fsencode)
+            self._entries = _sorted(path)
         except OSError as error:
-            raise _Unfit(f"the directory {path!r} cannot be read ({error.strerror})") from None
-        self._unfit: list[str] = []
+            raise _Unfit(path, f"cannot be read ({error.strerror})") from None
+        self._unfit: dict[Path, str] = {}
 
-    def model(self, *, adapter: bool) -> list[str]:
+    def model(self, *, adapter: bool) -> list[Path]:
         """Return all files that belong to the model, in Go's order."""
-        patterns = _WEIGHTS + _ADAPTER_WEIGHTS if adapter else _WEIGHTS
-        weights: list[str] = []
-        for pattern, kind in patterns:
-            if weights := self._tried(pattern, kind):
-                if pattern == _WEIGHTS[0][0]:
-                    weights += self._below(pattern, kind)
-                break
-        if not weights:
-            self._refuse([pattern for pattern, _ in patterns])
-        texts = [*self._here("*.json", _TEXT), *self._below("*.json", _TEXT)]
-        texts += self._here("chat_template.jinja", _TEXT)
-        # A tokenizer of SentencePiece is binary, one of tiktoken is text and lies deeper.
-        tokenizer = self._tried("tokenizer.model", _BINARY)
-        if not tokenizer:
-            tokenizer = self._tried("tokenizer.model", _TEXT, below=True)
-        return weights + texts + tokenizer
-
-    def _here(self, pattern: str, kind: str | None) -> list[str]:
-        return _checked([os.path.join(self._path, name) for name in self._names if fnmatchcase(name, pattern)], kind)
-
-    def _below(self, pattern: str, kind: str | None) -> list[str]:
-        """Match in the directories of this one, but not deeper."""
-        paths: list[str] = []
-        for name in self._names:
-            directory = os.path.join(self._path, name)
-            try:
-                names = sorted(os.listdir(directory), key=os.fsencode)
-            except OSError:  # no directory, or one that Go skips as well
-                continue
-            paths += [os.path.join(directory, file) for file in names if fnmatchcase(file, pattern)]
-        return _checked(paths, kind)
-
-    def _tried(self, pattern: str, kind: str | None, *, below: bool = False) -> list[str]:
-        """Match, or nothing at all if one of the files is unfit: as Go does where there are alternatives."""
+        found = self._weights(_WEIGHTS + _ADAPTER_WEIGHTS if adapter else _WEIGHTS)
+        found += self._here("*.json", _TEXT)
+        found += self._below("*.json", _TEXT)
+        found += self._here("chat_template.jinja", _TEXT)
+        # A tokenizer of SentencePiece is binary; one of tiktoken is text, and lies a directory deeper.
         try:
-            return self._below(pattern, kind) if below else self._here(pattern, kind)
-        except _Unfit as error:
-            self._unfit.append(str(error))
-            return []
+            tokenizer = self._here("tokenizer.model", _BINARY)
+        except _Unfit:
+            tokenizer = []
+        if not tokenizer:
+            with suppress(_Unfit):
+                tokenizer = self._below("tokenizer.model", _TEXT)
+        return found + tokenizer
 
-    def _refuse(self, patterns: list[str]) -> None:
-        # A file that was unfit for several patterns is told about once, for the pattern that is its own.
-        unfit = dict.fromkeys(self._unfit)
-        passed_over = f" Passed over: {'; '.join(list(unfit)[:_MOST_SHOWN])}." if unfit else ""
+    def _weights(self, kinds: tuple[tuple[str, str | None], ...]) -> list[Path]:
+        for pattern, kind in kinds:
+            try:
+                weights = self._here(pattern, kind)
+            except _Unfit as error:  # one unfit file, and Go takes none of this kind
+                self._unfit.setdefault(error.path, str(error))
+                continue
+            if weights:
+                return weights + (self._below(pattern, kind) if pattern == _NESTED else [])
+        wanted = ", ".join(pattern for pattern, _ in kinds)
+        passed_over = "; ".join(list(self._unfit.values())[:_MOST_SHOWN])
         raise _Unfit(
-            f"the directory {self._path!r} holds no model: Ollama looks in it for {', '.join(patterns)}, "
-            f"in this order.{passed_over}"
+            self._path,
+            f"holds no model: Ollama looks in a directory for {wanted}, in this order"
+            + (f". Passed over: {passed_over}" if passed_over else ""),
         )
 
+    def _here(self, pattern: str, kind: str | None) -> list[Path]:
+        return _matching(self._entries, pattern, kind)
 
-def _checked(paths: list[str], kind: str | None) -> list[str]:
-    for path in paths:
+    def _below(self, pattern: str, kind: str | None) -> list[Path]:
+        """Match in the directories of this one, but not deeper."""
+        entries: list[Path] = []
+        for path in self._entries:
+            with suppress(OSError):  # no directory, or one that cannot be read, which Go skips as well
+                entries += _sorted(path)
+        return _matching(entries, pattern, kind)
+
+
+def _sorted(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir(), key=os.fsencode)
+
+
+def _matching(paths: list[Path], pattern: str, kind: str | None) -> list[Path]:
+    matching = [path for path in paths if fnmatchcase(path.name, pattern)]
+    for path in matching:
         found = content_type(_head(path))
         if kind not in {None, found}:
             raise _Unfit(
-                f"{path!r} is {found} by its content where {kind} is expected: is it damaged, or a pointer of "
-                "Git LFS ('git lfs pull' fetches the file)?"
+                path,
+                f"is {found} by its content where {kind} is expected (a damaged file, or a pointer of Git "
+                "LFS: 'git lfs pull' fetches what it stands for)",
             )
-    return paths
+    return matching
 
 
-def _head(path: str) -> bytes:
+def _head(path: Path) -> bytes:
+    if not stat.S_ISREG(_mode(path)):
+        raise _Unfit(path, "is not a regular file")
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise _Unfit(f"{path!r} is not a regular file")
-        with open(path, "rb", buffering=0) as file:
+        with path.open("rb", buffering=0) as file:
             return file.read(SNIFFED)
     except OSError as error:
-        raise _Unfit(f"{path!r} cannot be read ({error.strerror})") from None
+        raise _Unfit(path, f"cannot be read ({error.strerror})") from None
 
 
-def _inside(directory: str, paths: list[str]) -> list[str]:
-    """Resolve links; refuse those that lead out of the directory, itself resolved."""
-    root = os.path.realpath(directory)
-    resolved: dict[str, None] = {}
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        raise _Unfit(path, "is a link to nothing") from None
+    except OSError as error:
+        raise _Unfit(path, f"cannot be read ({error.strerror})") from None
+
+
+def _inside(directory: Path, paths: list[Path]) -> list[Path]:
+    """Resolve links; refuse those that lead out of the directory (itself resolved, unlike in Go)."""
+    root = directory.resolve()
+    resolved: dict[Path, None] = {}
     for path in paths:
-        target = os.path.realpath(path)
-        if os.path.commonpath([root, target]) != root:
+        target = path.resolve()
+        if not target.is_relative_to(root):
             raise _Unfit(
-                f"{path!r} is a link that leads out of its directory, to {target!r}: copy the file there "
-                "(for a model in the cache of Hugging Face: 'hf download MODEL --local-dir DIRECTORY')"
+                path,
+                f"is a link that leads out of its directory, to {str(target)!r}: copy the file there (for a "
+                "model in the cache of Hugging Face: 'hf download MODEL --local-dir DIRECTORY')",
             )
         resolved[target] = None
     return list(resolved)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -36,20 +36,24 @@ from .errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+E = TypeVar("E", ResponseError, StreamError)
+
 _SHOWN_BYTES = 200
 # Limits in characters: on the server's words in a message, on a name, path or address in it, and on the words
 # that are searched (a runner's last lines can be 8 KiB, and a search takes longer than the text is long).
 _LONGEST_WORDS = 450
 _LONGEST_NAME = 120
-_LONGEST_URL = 250
+_LONGEST_URL = 300
 _LONGEST_SEARCHED = 10_000
-_LONGEST_WAIT = 366 * 86_400.0
+_LONGEST_WAIT = 366 * 86_400.0  # seconds
+_LARGEST_COUNT = 10**15
 
-_OK, _MOVED, _BAD, _FAILED, _END = 200, 300, 400, 500, 600
+_OK, _MOVED, _BAD, _FORBIDDEN, _FAILED, _END = 200, 300, 400, 403, 500, 600
+_GONE = {404, 410}
 _NEVER_LATER = {501, 505}  # a method or a version of HTTP that the server does not have
 
 
-class _Known(NamedTuple):
+class _Known(msgspec.Struct, frozen=True):
     """A text that servers send, as a pattern; what to do about it; whether a repeat has a fair chance."""
 
     pattern: str
@@ -63,11 +67,11 @@ _SEE_LOG = "the server's log says more"
 _MACHINE = (
     _Known(
         r"model runner has unexpectedly stopped|error was encountered while running the model",
-        "check the server's log; the model may not fit in memory, and the next request starts it again",
+        "check the server's log: the model may not fit in memory; the next request starts a new runner",
         retryable=True,
     ),
     _Known(
-        r"out of (device )?memory|out-of-memory|(not enough|insufficient|more system) memory"
+        r"out[ _-]?of[ _-]?(device[ _-]?)?memory|(not enough|insufficient|more system) memory"
         r"|failed to allocate|allocation failed|malloc failed|unable to load full model on GPU"
         r"|model requires .* but only .* available",
         "the model does not fit in the server's memory: take a smaller one or a smaller num_ctx, or unload "
@@ -91,9 +95,9 @@ _MACHINE = (
         r"(llama-server|runner) process (has terminated|(is )?no longer running)|mlx runner (failed|exited)"
         r"|do embedding request: |(error|failed) reading (embed|llama-server)[a-z ]* response"
         r"|unexpected server status|server not responding|llm server error|^health resp: "
-        r'|Post "http://127\.0\.0\.1:\d+/(de)?tokenize"|^connection refused$',
-        "the model's runner died: check the server's log; the model may not fit in memory, and the next "
-        "request starts it again",
+        r'|Post "http://127\.0\.0\.1:\d+/(?!v2/)|^connection refused$',  # v2: a registry on this machine
+        "the model's runner died: check the server's log: the model may not fit in memory; the next request "
+        "starts a new one",
         retryable=True,
     ),
 )
@@ -106,7 +110,10 @@ _REQUEST = (
         r"quantization is only supported for|requires an unquantized", "start from an F16, BF16 or F32 file"
     ),
     _Known(r"unsupported quantization type", "quantize= takes names such as 'q4_K_M' and 'q8_0'"),
-    _Known(r"not support(ed)? multimodal|does not support", "show_model() lists what a model is capable of"),
+    _Known(
+        r"does not support (chat|generate|completion|insert|tools|thinking|vision|audio|embed|image|multi)",
+        "show_model() lists what a model is capable of",
+    ),
     _Known(
         r"^invalid model name$|^(name|source|destination) \".*\" is invalid$",
         "a name is [host/][namespace/]model[:tag], as in 'llama3.2:1b'",
@@ -118,6 +125,7 @@ _REQUEST = (
         r"^ollama cloud is disabled",
         "the server runs with OLLAMA_NO_CLOUD or cloud switched off: take a local model, or switch it on",
     ),
+    _Known(r"^you are not currently signed in", "there is nothing to sign out of"),
     _Known(r"cannot run this remote model", "its host is not among OLLAMA_REMOTES of the server"),
     _Known(
         r"^open .*[/\\]blobs[/\\]sha256-.*: (no such file|The system cannot find)",
@@ -171,23 +179,28 @@ _COUNTS = (
 _NO_MODEL = r"""\bmodel (['"])(.*?)\1 not found"""
 _NO_MANIFEST = r"^open .*[/\\]manifests[/\\].*: (no such file|The system cannot find)"
 _NOT_IN_REGISTRY = "pull model manifest: file does not exist"
+# The statuses that Ollama gives to one and the same of these, by endpoint and version.
+_WORDS_DECIDE = {None, 400, 404, 410, 413, 422, 500}
 
+_ROUTE = "nothing there answers this call to {path}: is the host (host= or OLLAMA_HOST) right, {more}"
+_FOREIGN = (
+    "the server refuses the Host or the Origin of the request: call it by its own address, or set "
+    "OLLAMA_HOST (for an Origin: OLLAMA_ORIGINS) on its machine"
+)
+_NOT_OLLAMA = "that is no answer of Ollama itself: of a proxy before it?"
 # The classes that statuses stand for, each with a remedy where no text tells a better one.
 _CLASSES: dict[int, tuple[type[ResponseError], str]] = {
     401: (
         Unauthorized,
         "sign in with `ollama signin` on the server's machine, or give api_key= for https://ollama.com",
     ),
-    402: (
-        Forbidden,
-        "plan or credit of the account do not cover this: see https://ollama.com/settings, or take a local model",
-    ),
-    403: (Forbidden, ""),
-    404: (RouteNotFound, ""),
-    405: (RouteNotFound, ""),
+    402: (Forbidden, "the account's plan or credit does not cover this: see https://ollama.com/settings"),
+    403: (Forbidden, _FOREIGN),
+    404: (RouteNotFound, _ROUTE),
+    405: (RouteNotFound, _ROUTE),
     407: (Unauthorized, "a proxy wants a user and a password, which belong into its URL"),
     408: (ServerError, "the server, or a proxy before it, waited too long for the request"),
-    410: (RouteNotFound, ""),
+    410: (RouteNotFound, _ROUTE),
     413: (BadRequest, "a proxy before Ollama limits the size of a request; Ollama itself does not"),
     429: (RateLimited, "wait, then try again"),
     499: (
@@ -204,9 +217,16 @@ _BUSY = (
     ),
     _Known(
         r"account unavailable",
-        "the server could not ask ollama.com who it is signed in as: is it offline? Local models work all the same",
+        "the server could not ask ollama.com who it is signed in as: is it offline? Local models work "
+        "all the same",
     ),
 )
+
+#: Which texts are looked for where a status has said the class; those of the request elsewhere.
+_TEXTS: dict[type[ResponseError], tuple[_Known, ...]] = {
+    ServerError: (*_MACHINE, *_REQUEST, *_NETWORK),
+    ServerBusy: _BUSY,
+}
 
 
 def refusal(
@@ -223,24 +243,20 @@ def refusal(
         model: Which model the call is about.
     """
     answer = _Answer(body, path, model, status)
-    kind, known = answer.kind(headers)
-    fields: dict[str, Any] = {"status": status, "body": body, "model": model}
-    fields["retry_after"] = wait = _retry_after(headers, answer.fields)
+    verdict = answer.verdict(headers)
+    kind, remedy = verdict.kind, verdict.remedy
+    known: dict[str, Any] = {"status": status, "body": body, "model": model}
+    known["retry_after"] = wait = _retry_after(headers, answer.fields)
     if issubclass(kind, ContextOverflow):
-        fields["input_tokens"], fields["context_length"] = answer.counts()
+        known["input_tokens"], known["context_length"] = answer.counts()
     if issubclass(kind, Unauthorized):
-        fields["signin_url"] = answer.signin_url
-    told = "" if _MOVED <= status < _BAD and "location" in headers else _line(answer.words)
-    remedy = answer.remedy(kind, known, headers)
-    if kind is RateLimited and wait:
+        known["signin_url"] = answer.signin_url
+    if issubclass(kind, RateLimited) and wait:
         remedy = f"wait {wait:.0f} s, then try again"
-    success = ", but an error" if _OK <= status < _MOVED else ""
-    error = kind(_message(f"HTTP status {status}{success}", told, remedy), **fields)
-    if answer.code in _NEVER_LATER:
-        _set_retryable(error, value=False)
-    elif known is not None and (isinstance(error, ServerError) or kind is ResponseError):
-        _set_retryable(error, value=known.retryable)
-    return error
+    start = f"HTTP status {status}" + (", but an error" if _OK <= status < _MOVED else "")
+    moved = _MOVED <= status < _BAD and "location" in headers  # its body repeats the address, whole
+    error = kind(_message(start, "" if moved else _line(answer.words), remedy), **known)
+    return _marked(error, verdict.retryable)
 
 
 def stream_refusal(
@@ -259,22 +275,9 @@ def stream_refusal(
     """
     answer = _Answer(line, path, model, status)
     told = _line(answer.words) or "the server reported an error in the stream, and did not say which"
-    kind: type[StreamError] = StreamError
-    known = answer.known((*_MACHINE, *_REQUEST, *_NETWORK))
-    if re.search(_OVERFLOW, answer.text, re.IGNORECASE):
-        known, remedy = None, answer.remedy(ContextOverflow, None, {})
-    elif answer.text == _NOT_IN_REGISTRY or re.search(_NO_MANIFEST, answer.text):
-        kind, known = ModelNotInRegistry, None
-        remedy = answer.remedy(ModelNotInRegistry, None, {})
-    elif answer.signin_url:
-        remedy = answer.remedy(Unauthorized, None, {})
-    else:
-        remedy = known.remedy if known else ""
-    error = kind(_message("", told, remedy), status=status, body=line, model=model)
-    if kind is StreamError:
-        later = answer.code is not None and _class_of(answer.code)[0].retryable
-        _set_retryable(error, value=known.retryable if known else later and answer.code not in _NEVER_LATER)
-    return error
+    verdict = answer.stream_verdict()
+    error = verdict.kind(_message("", told, verdict.remedy), status=status, body=line, model=model)
+    return _marked(error, verdict.retryable)
 
 
 def error_text(body: bytes) -> str:
@@ -306,137 +309,139 @@ def shown(body: bytes) -> str:
     return repr(text) + (" ..." if len(body) > _SHOWN_BYTES else "")
 
 
+class _Verdict(msgspec.Struct, Generic[E], frozen=True):
+    """A class, what to do about it, and whether a repeat has a fair chance (None: as its class says)."""
+
+    kind: type[E]
+    remedy: str = ""
+    retryable: bool | None = None
+
+
 class _Answer:
     """An answer that is no reply, and what it is about.
 
     Attributes:
         words: What it says, in full.
         text: The same if it is in Ollama's form, else empty: only Ollama's words are searched.
-        fields: The other fields of its objects; inner ones win.
+        fields: The fields of its objects; inner ones win.
         code: The status that it stands for: that of HTTP, or the one in the body of a success, or None.
     """
 
     def __init__(self, body: bytes, path: str, model: str | None, status: int) -> None:
         self.words = _words(body)
-        self.fields = _fields(body)
         self.text = "" if reported(body) is None else self.words[:_LONGEST_SEARCHED]
-        self._path = path.partition("?")[0]
-        self._model = model
+        self.fields = _fields(body)
         self.code: int | None = status
         if _OK <= status < _MOVED:
-            codes = [self.fields.get(key) for key in ("StatusCode", "code")]
-            self.code = next((int(each) for each in codes if _is_count(each) and _MOVED <= each < _END), None)
+            codes = (_count(self.fields.get(key)) for key in ("StatusCode", "code"))
+            self.code = next((each for each in codes if each is not None and _MOVED <= each < _END), None)
+        self._path = path.partition("?")[0]
+        self._model = model
 
-    def known(self, texts: Iterable[_Known]) -> _Known | None:
-        """Return the first of these texts that the answer holds."""
-        return next((each for each in texts if re.search(each.pattern, self.text, re.IGNORECASE)), None)
-
-    def kind(self, headers: Mapping[str, str]) -> tuple[type[ResponseError], _Known | None]:
-        """Return the class of its error, and the known text that it holds, if any."""
+    def verdict(self, headers: Mapping[str, str]) -> _Verdict[ResponseError]:
+        """Return what the answer comes down to."""
         code = self.code
+        if code in _WORDS_DECIDE and (verdict := self._by_words()):
+            return verdict
         # Embeddings of v0.33 answer 400 to every failure that has no status of its own (server/routes.go).
-        machine = self.known(_MACHINE) if code != _BAD or self._path.endswith("/api/embed") else None
-        if code in {None, 400, 413, 422, 500} and re.search(_OVERFLOW, self.text, re.IGNORECASE):
-            return ContextOverflow, None
-        if code in {None, 400, 404, 410, 500} and (lost := self._lost(headers)):
-            return lost, None
-        if code is None:
-            return (ServerError if machine else ResponseError), machine
-        if code == _BAD and machine:
-            return ServerError, machine
-        kind, _ = _class_of(code)
-        if issubclass(kind, ServerError):
-            return kind, self.known((*_MACHINE, *_REQUEST, *_NETWORK))
-        return kind, self.known(_BUSY if kind is ServerBusy else _REQUEST)
+        if code is None or (code == _BAD and self._path.endswith("/api/embed")):
+            if machine := self._known(_MACHINE):
+                return _Verdict(ServerError, machine.remedy, machine.retryable)
+            if code is None:
+                return _Verdict(ResponseError)
+        if code in _GONE and (verdict := self._gone(headers)):
+            return verdict
+        kind, remedy = _class_of(code)
+        if known := self._known(_TEXTS.get(kind, _REQUEST)):
+            return _Verdict(kind, known.remedy, known.retryable if kind is ServerError else None)
+        return _Verdict(kind, self._filled(kind, remedy, headers), False if code in _NEVER_LATER else None)
 
-    def _lost(self, headers: Mapping[str, str]) -> type[ResponseError] | None:
-        """Return the class for a model, or a blob, that is not there; None if it is not about that."""
+    def stream_verdict(self) -> _Verdict[StreamError]:
+        """Return what an error line of a stream comes down to."""
+        if verdict := self._by_words():
+            lost = issubclass(verdict.kind, ModelNotFound)
+            return _Verdict(ModelNotInRegistry if lost else StreamError, verdict.remedy)
+        if known := self._known(_TEXTS[ServerError]):
+            return _Verdict(StreamError, known.remedy, known.retryable)
+        if self.signin_url:
+            return _Verdict(StreamError, self._filled(Unauthorized, "", {}))
+        later = self.code is not None and _class_of(self.code)[0].retryable and self.code not in _NEVER_LATER
+        return _Verdict(StreamError, "", later)
+
+    def _by_words(self) -> _Verdict[ResponseError] | None:
+        """Return what the words alone decide."""
+        if re.search(_OVERFLOW, self.text, re.IGNORECASE):
+            embed = self._path.endswith("/api/embed")
+            other = (
+                "leave out truncate=False" if embed else "raise num_ctx in options= as far as the model goes"
+            )
+            remedy = f"shorten the input, or {other}"
+            tokens, context = self.counts()
+            if tokens is not None and context is not None:
+                remedy = f"{tokens} tokens of input, a context of {context}: {remedy}"
+            return _Verdict(ContextOverflow, remedy)
         if self.text == _NOT_IN_REGISTRY:
-            return ModelNotInRegistry
+            name = f"model {_quoted(self._model, _LONGEST_NAME)}" if self._model else "such model"
+            lost = "model by the name in from_" if self._path.endswith("/api/create") else name
+            return _Verdict(
+                ModelNotInRegistry, f"the registry has no {lost}: is the name right, and its tag?"
+            )
         if re.search(_NO_MANIFEST, self.text) or re.search(_NO_MODEL, self.text):
-            return ModelNotFound
-        if self.code in {404, 410}:
-            if re.search(r"\bmodel\b", self.text, re.IGNORECASE):
-                return ModelNotFound
-            # A HEAD has no body; the type tells Ollama's answer from that of something without such a path.
-            if "/api/blobs/" in self._path and headers.get("content-type", "").startswith("application/json"):
-                return ResponseError
+            return self._no_model()
         return None
 
-    def remedy(self, kind: type[ResponseError], known: _Known | None, headers: Mapping[str, str]) -> str:
-        """Return what to do about it; empty where the server's words are all there is to say."""
-        path = _quoted(self._path, _LONGEST_URL)
-        remedy = known.remedy if known else ""
-        if remedy:
-            pass
-        elif kind is ContextOverflow:
-            remedy = self._shorten()
-        elif kind is ModelNotInRegistry:
-            what = "that it is made from" if self._path.endswith("/api/create") else self._named()
-            remedy = f"the registry has no model {what}: is the name right, and its tag?"
-            if re.search(_NO_MANIFEST, self.text):
-                remedy = self._pull()
-        elif kind is ModelNotFound:
-            remedy = self._pull()
-        elif kind is Unauthorized and self.signin_url:
-            remedy = f"sign in at {_line(self.signin_url, _LONGEST_URL, redact=False)} first"
-        elif kind is RouteNotFound:
-            doubled = next((end for end in ("/v1", "/api") if f"{end}/api/" in self._path), "")
-            remedy = f"nothing there answers this call to {path}: is the host (host= or OLLAMA_HOST) right, "
-            remedy += f"without {doubled!r} at its end?" if doubled else "and its Ollama new enough?"
-        elif self.code in {404, 410}:
-            remedy = f"the server has no blob {_quoted(self._path.rpartition('/')[2], _LONGEST_NAME)}"
-        elif location := headers.get("location"):
-            remedy = f"it redirects to {_address(location)}, which is not followed: is that the host?"
-        elif self.code == _CODE_FORBIDDEN and not self.words:
-            remedy = (
-                "the server refuses the Host or the Origin of the request: call it by an address that it "
-            )
-            remedy += "listens on, or set OLLAMA_HOST or OLLAMA_ORIGINS on its machine"
-        elif self.code is not None:
-            remedy = _class_of(self.code)[1]
-            if not remedy and self.code >= _FAILED and not self.text:
-                remedy = "that is no answer of Ollama itself: of a proxy before it?"
-        return remedy
+    def _gone(self, headers: Mapping[str, str]) -> _Verdict[ResponseError] | None:
+        """Return what is not there, if it is a model or a blob and not the path."""
+        if re.search(r"\bmodel\b", self.text, re.IGNORECASE):
+            return self._no_model()
+        # A HEAD has no body; the type tells Ollama's answer from that of something without such a path.
+        if "/api/blobs/" in self._path and headers.get("content-type", "").startswith("application/json"):
+            digest = self._path.rpartition("/")[2]
+            return _Verdict(ResponseError, f"the server has no blob {_quoted(digest, _LONGEST_NAME)}")
+        return None
 
-    def _pull(self) -> str:
-        if not (name := self._name()):
-            return "name a model; list_models() lists what is there"
-        return f"pull_model({_quoted(name, _LONGEST_NAME)}) fetches it, list_models() lists what is there"
-
-    def _named(self) -> str:
-        return _quoted(self._model, _LONGEST_NAME) if self._model else "of that name"
-
-    def _name(self) -> str:
+    def _no_model(self) -> _Verdict[ResponseError]:
         found = re.search(_NO_MODEL, self.text)
-        return self._model or (found[2] if found else "")
+        if name := self._model or (found[2] if found else ""):
+            pull = f"pull_model({_quoted(name, _LONGEST_NAME)}) fetches it"
+        else:
+            pull = "name a model"
+        return _Verdict(ModelNotFound, f"{pull}, list_models() lists what is there")
 
-    def _shorten(self) -> str:
-        tokens, context = self.counts()
-        remedy = "shorten the input, or raise num_ctx in options= as far as the model goes"
-        if tokens is not None and context is not None:
-            remedy = f"{tokens} tokens of input, a context of {context}: {remedy}"
-        return remedy
+    def _filled(self, kind: type[ResponseError], remedy: str, headers: Mapping[str, str]) -> str:
+        """Return the remedy of a status, with what is known of the case."""
+        if kind is RouteNotFound:
+            doubled = next((end for end in ("/v1", "/api") if f"{end}/api/" in self._path), "")
+            more = f"without {doubled!r} at its end?" if doubled else "and its Ollama new enough?"
+            return remedy.format(path=_quoted(self._path, _LONGEST_URL), more=more)
+        if kind is Unauthorized and (url := self.signin_url):
+            fits = len(url) <= _LONGEST_URL and re.fullmatch(r"[!-~]+", url)
+            return f"sign in at {url} first" if fits else "sign in at the address in signin_url first"
+        if kind is ResponseError and (location := headers.get("location")):
+            return f"it redirects to {_address(location)}, which is not followed: is that the host?"
+        if kind is Forbidden and self.code == _FORBIDDEN and self.words:
+            return ""  # it says why; the check of Host and Origin does not
+        return remedy or (_NOT_OLLAMA if kind is ServerError and not self.text else "")
+
+    def _known(self, texts: Iterable[_Known]) -> _Known | None:
+        """Return the first of these texts that the answer holds."""
+        return next((each for each in texts if re.search(each.pattern, self.text, re.IGNORECASE)), None)
 
     def counts(self) -> tuple[int | None, int | None]:
         """Return how long the input is, and how long the context, in tokens."""
         found = re.search(_COUNTS, self.text)
-        said = (found[1], found[2]) if found else (None, None)
-        told = (self.fields.get("n_prompt_tokens"), self.fields.get("n_ctx"))
-        tokens, context = (
-            int(field) if _is_count(field) else int(text) if text else None
-            for field, text in zip(told, said, strict=True)
+        tokens, context = found.groups() if found else (None, None)
+        said = _count(self.fields.get("n_prompt_tokens")), _count(self.fields.get("n_ctx"))
+        return (
+            int(tokens) if said[0] is None and tokens else said[0],
+            int(context) if said[1] is None and context else said[1],
         )
-        return tokens, context
 
     @property
     def signin_url(self) -> str | None:
         """Where to sign in, if the answer says so."""
         url = self.fields.get("signin_url")
         return url if isinstance(url, str) and re.match(r"https?://", url) else None
-
-
-_CODE_FORBIDDEN = 403
 
 
 def _class_of(code: int) -> tuple[type[ResponseError], str]:
@@ -447,9 +452,10 @@ def _class_of(code: int) -> tuple[type[ResponseError], str]:
     return (ServerError if _FAILED <= code < _END else ResponseError), ""
 
 
-def _set_retryable(error: ResponseError | StreamError, *, value: bool) -> None:
-    if error.retryable is not value:
-        error.retryable = value
+def _marked(error: E, retryable: bool | None) -> E:
+    if retryable is not None and retryable is not error.retryable:
+        error.retryable = retryable
+    return error
 
 
 # -- reading a body
@@ -499,12 +505,15 @@ def _fields(body: bytes) -> dict[Any, Any]:
         value = value.get("error")
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _count(value: object) -> int | None:
+    """Return a number of tokens, or a status, if it can be one."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value < _LARGEST_COUNT else None
 
 
 def _retry_after(headers: Mapping[str, str], fields: Mapping[Any, Any]) -> float | None:
-    """Return the seconds to wait: of the header (RFC 9110, section 10.2.3), else of the body; None without."""
+    """Return how many seconds to wait, by the header (RFC 9110, section 10.2.3), else the body, if any."""
     text = headers.get("retry-after", "").strip()
     if not text:
         value = fields.get("retry_after")
@@ -526,7 +535,8 @@ def _timestamp(text: str) -> float | None:
 
     try:
         parts = parsedate_tz(text)
-        seconds = None if parts is None else float(mktime_tz(parts))
+        # A date without a zone is one of UTC (RFC 9110, section 5.6.7), not of this machine.
+        seconds = None if parts is None else float(mktime_tz((*parts[:9], parts[9] or 0)))
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
     return seconds if seconds is not None and math.isfinite(seconds) else None
@@ -540,17 +550,17 @@ def _message(start: str, words: str, remedy: str) -> str:
     return f"{message} ({remedy})" if remedy else message
 
 
-def _line(text: str, longest: int = _LONGEST_WORDS, *, redact: bool = True) -> str:
+def _line(text: str) -> str:
     """Return a text as one printable line, not too long, without what may be a secret in it."""
-    line = text[: 4 * longest]
-    if redact:
-        # Downloads go to addresses whose query is a signature, and Go's errors hold the address.
-        line = re.sub(r"(https?://)(?:[^\s/?#\"'<>]*@)?([^\s?#\"'<>]*)[?#][^\s\"'<>]*", r"\1\2?...", line)
-        line = re.sub(r"(https?://)[^\s/?#\"'<>]*@", r"\1", line)
-        line = re.sub(r"\b(Bearer|Basic) [\w.~+/=-]{16,}", r"\1 ...", line, flags=re.IGNORECASE)
+    line = text[: 4 * _LONGEST_WORDS]
+    # Downloads go to addresses whose query is a signature, and Go's errors hold the address.
+    line = re.sub(r"(://[^\s?#\"'<>]*)[?#][^\s\"'<>]+", r"\1?...", line)
+    line = re.sub(r"://[^\s/\"'<>]*@", "://", line)
+    line = re.sub(r"\b(Bearer|Basic) [\w.~+/=-]{16,}", r"\1 ...", line, flags=re.IGNORECASE)
     line = re.sub(r"\s*[\r\n\t\v\f]\s*", " ", line).strip()
     line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
-    return line if len(line) <= longest and len(text) <= 4 * longest else line[:longest] + " ..."
+    whole = len(line) <= _LONGEST_WORDS and len(text) <= 4 * _LONGEST_WORDS
+    return line if whole else line[:_LONGEST_WORDS] + " ..."
 
 
 def _quoted(text: str, longest: int) -> str:

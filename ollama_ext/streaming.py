@@ -280,7 +280,7 @@ def events_of(
             for data in call.reads():
                 for line in lines.feed(data):
                     if answer.cancelled and not state.done:  # what came before that is still in our buffers
-                        raise Cancelled("the call was cancelled")
+                        raise Cancelled("the call was cancelled")  # noqa: TRY301 - caught where it ends
                     events = state.feed(line)
                     if state.done and look is not None:
                         look(state.partial)
