@@ -33,7 +33,7 @@ _WEIGHTS = (
     ("*.bin", _BINARY),
 )
 # What frameworks call LoRA adapters. Ollama documents directories of these and its server converts them,
-# but since 0.6.3 its client does not find them any more.
+# but since 0.12.11 its client does not find them any more.
 _ADAPTER_WEIGHTS = (("adapters.safetensors", None), ("adapter_model.safetensors", None))
 _MOST_SHOWN = 3
 

@@ -11,7 +11,6 @@ remedy, never the error.
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -361,10 +360,10 @@ class _Answer:
         if verdict := self._by_words():
             lost = issubclass(verdict.kind, ModelNotFound)
             return _Verdict(ModelNotInRegistry if lost else StreamError, verdict.remedy)
-        if known := self._known(_TEXTS[ServerError]):
-            return _Verdict(StreamError, known.remedy, known.retryable)
         if self.signin_url:
             return _Verdict(StreamError, self._filled(Unauthorized, "", {}))
+        if known := self._known(_TEXTS[ServerError]):
+            return _Verdict(StreamError, known.remedy, known.retryable)
         later = self.code is not None and _class_of(self.code)[0].retryable and self.code not in _NEVER_LATER
         return _Verdict(StreamError, "", later)
 
@@ -531,15 +530,15 @@ def _timestamp(text: str) -> float | None:
     """Return a date of HTTP as seconds since 1970, or None if it is none."""
     if not text[:1].isalpha():  # a date begins with the day of the week
         return None
-    from email.utils import mktime_tz, parsedate_tz  # noqa: PLC0415 - slow to import, and rarely needed
+    from datetime import UTC  # noqa: PLC0415 - as the next one
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - slow to import, and rarely needed
 
     try:
-        parts = parsedate_tz(text)
+        moment = parsedate_to_datetime(text)
         # A date without a zone is one of UTC (RFC 9110, section 5.6.7), not of this machine.
-        seconds = None if parts is None else float(mktime_tz((*parts[:9], parts[9] or 0)))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
-    return seconds if seconds is not None and math.isfinite(seconds) else None
 
 
 # -- writing a message
@@ -554,8 +553,8 @@ def _line(text: str) -> str:
     """Return a text as one printable line, not too long, without what may be a secret in it."""
     line = text[: 4 * _LONGEST_WORDS]
     # Downloads go to addresses whose query is a signature, and Go's errors hold the address.
-    line = re.sub(r"(://[^\s?#\"'<>]*)[?#][^\s\"'<>]+", r"\1?...", line)
     line = re.sub(r"://[^\s/\"'<>]*@", "://", line)
+    line = re.sub(r"(://[^\s?#\"'<>]*)[?#][^\s\"'<>]+", r"\1?...", line)
     line = re.sub(r"\b(Bearer|Basic) [\w.~+/=-]{16,}", r"\1 ...", line, flags=re.IGNORECASE)
     line = re.sub(r"\s*[\r\n\t\v\f]\s*", " ", line).strip()
     line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)

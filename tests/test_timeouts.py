@@ -109,7 +109,7 @@ def test_nothing_waits_for_ever_unless_it_is_told_to() -> None:
     assert Timeouts() == Timeouts(connect=5, first_byte=600, between=120, total=None)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, math.inf, "30", True, 10**400])
+@pytest.mark.parametrize("timeout", [0, -1, math.inf, "30", True, 10**400], ids=lambda value: f"{value!r:.9}")
 def test_a_wrong_timeout_is_refused_before_anything_is_sent(
     server: FakeOllama, client: Client, timeout: Any
 ) -> None:
@@ -123,7 +123,7 @@ def test_a_wrong_timeout_is_refused_before_anything_is_sent(
     ]
     for call in calls:
         with pytest.raises(InvalidArgument, match="timeout must be a"):
-            finished(client, method)
+            call()
     assert server.connections == 0
 
 

@@ -9,10 +9,8 @@ from ollama_openapi import models as bodies
 from ollama_openapi.api import models
 
 from ollama_ext import arguments
-from ollama_ext.blobs import open_blob
 from ollama_ext.calls import tried
 from ollama_ext.digests import parse_digest
-from ollama_ext.plans import Plan
 from ollama_ext.progress import ProgressState
 from ollama_ext.repeats import Repeat
 from ollama_ext.streaming import ProgressStream, events_of
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from ollama_ext.calls import Operation
     from ollama_ext.cancel import CancelToken
     from ollama_ext.options import BodyOptions, Call, CallOptions
-    from ollama_ext.plans import CreateArguments
+    from ollama_ext.plans import CreateArguments, Plan
     from ollama_ext.progress import Progress
     from ollama_ext.uploads import Tell
 
@@ -94,7 +92,7 @@ class TransferMethods(Methods):
             from_: Name of the model that it is made from; one that the server lacks is pulled.
             **create: What the model is made of, see `CreateArguments`, and what every call takes.
         """
-        plan = Plan(model, from_, create)
+        plan = _plan(model, from_, create)
         begun, state = self._calls.begin(plan.options), ProgressState(path="/api/create", model=model)
         request = plan.request(self._uploaded(plan, begun, state, _ignore))
         self._run(models.create_model, "/api/create", request, begun, plan.repeat)
@@ -106,7 +104,7 @@ class TransferMethods(Methods):
 
         Arguments and files are looked at here; the server is first asked when the stream is iterated.
         """
-        plan = Plan(model, from_, create)
+        plan = _plan(model, from_, create)
         begun = self._calls.begin(plan.options)
         token = begun.with_own_token()
         return ProgressStream(self._creating(plan, begun, token), token)
@@ -133,6 +131,8 @@ class TransferMethods(Methods):
         self, plan: Plan, call: Call, state: ProgressState, tell: Tell
     ) -> dict[str, dict[str, str]]:
         """Upload the files of a plan that the server lacks; return the digests of all by their names."""
+        from ollama_ext.blobs import open_blob  # noqa: PLC0415 - see _plan
+
         digests: dict[str, dict[str, str]] = {field: {} for field in plan.sources}
         places: list[tuple[str, str]] = []
         with ExitStack() as opened:
@@ -182,6 +182,8 @@ class TransferMethods(Methods):
         Returns:
             The digest: ``sha256:`` and 64 hexadecimal digits.
         """
+        from ollama_ext.blobs import open_blob  # noqa: PLC0415 - see _plan
+
         expected = None if digest is None else parse_digest(digest)
         state = ProgressState(path="/api/blobs")
         with open_blob(content) as blob:
@@ -214,6 +216,14 @@ class TransferMethods(Methods):
                 pass
 
         tried(attempt, call, repeat)
+
+
+def _plan(model: str, from_: str | None, create: CreateArguments) -> Plan:
+    """Return the plan of a create."""
+    # With Modelfiles, files and their kinds this is a good part of the library, and few programs create.
+    from ollama_ext.plans import Plan  # noqa: PLC0415
+
+    return Plan(model, from_, create)
 
 
 def _registry_request(
