@@ -27,7 +27,7 @@ _QUOTED = frozenset({"license", "template", "system", "adapter", "renderer", "pa
 _ROLES = ("system", "user", "assistant")
 
 _BLANK = " \t"
-_BETWEEN = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
+_BETWEEN = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*+)*+")
 _COMMAND = re.compile(r"[^ \t\r\n][A-Za-z]*")  # the first character may be one that is dropped
 _PARAMETER = re.compile(r"[A-Za-z0-9_]*")
 _ROLE = re.compile(r"[A-Za-z]*")

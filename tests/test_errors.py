@@ -1,49 +1,66 @@
-"""Errors: one tree, the server's own words, and nothing secret."""
+"""Errors: one tree, and what is known about a failure survives whatever is done with it."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-import json
 import pickle
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from ollama_openapi.models import ChatResponse
 
-from ollama_ext import (
-    ChatReply,
+from ollama_ext import ChatReply, errors
+from ollama_ext.errors import (
     ConnectionFailed,
-    IncompleteReply,
+    ContextOverflow,
     InvalidArgument,
-    InvalidResponse,
     OllamaError,
-    OllamaTimeout,
     RequestInfo,
     ResponseError,
-    StreamError,
-    StreamNotFinished,
-    StreamTruncated,
-    errors,
+    ServerError,
+    TotalTimeout,
+    Unauthorized,
 )
-from ollama_ext.errors import error_text, shown
-from ollama_ext.testing import RecordedExchange, recordings
+from ollama_ext.progress import Overall, Progress
 
-PARENTS: dict[type[OllamaError], type[Exception]] = {
-    OllamaError: Exception,
-    InvalidArgument: OllamaError,
-    ConnectionFailed: OllamaError,
-    OllamaTimeout: OllamaError,
-    ResponseError: OllamaError,
-    InvalidResponse: OllamaError,
-    IncompleteReply: OllamaError,
-    StreamTruncated: IncompleteReply,
-    StreamError: OllamaError,
-    StreamNotFinished: OllamaError,
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def below(kind: type[OllamaError]) -> Iterator[type[OllamaError]]:
+    """Return a class and those below it, but for what other modules of the library hang in there."""
+    if kind.__module__ == errors.__name__:
+        yield kind
+        for each in kind.__subclasses__():
+            yield from below(each)
+
+
+#: In the order of the tree; a class with two parents once.
+CLASSES = list(dict.fromkeys(below(OllamaError)))
+
+# What the classes add to `OllamaError`, each with a value that is not its default.
+EXTRA: dict[str, dict[str, Any]] = {
+    "InvalidArgument": {"argument": "model"},
+    "ConnectionFailed": {"stage": "receive", "reused": True},
+    "ResponseError": {"retry_after": 1.5},
+    "ContextOverflow": {"input_tokens": 3021, "context_length": 1024},
+    "Unauthorized": {"signin_url": "https://ollama.com/connect"},
 }
-RETRYABLE = {ConnectionFailed, OllamaTimeout, IncompleteReply, StreamTruncated}
+DEFAULTS: dict[str, Any] = {"stage": "connect", "reused": False, "body": b""}
+RETRYABLE = {
+    "ConnectionFailed",
+    "OllamaTimeout",
+    "ConnectTimeout",
+    "FirstByteTimeout",
+    "IdleTimeout",
+    "RateLimited",
+    "ServerBusy",
+    "ServerError",
+    "IncompleteReply",
+    "StreamTruncated",
+}
 
 
 def reply() -> ChatReply:
@@ -52,27 +69,94 @@ def reply() -> ChatReply:
     return ChatReply(ChatResponse.from_dict(body), 200)
 
 
-def full(kind: type[OllamaError]) -> OllamaError:
-    known: dict[str, Any] = {"argument": "model"} if kind is InvalidArgument else {}
-    info = RequestInfo(method="POST", url="http://x/api/chat")
-    return kind("words", status=500, body=b"\xff", request=info, model="m", partial=reply(), **known)
+def everything(kind: type[OllamaError]) -> dict[str, Any]:
+    """Return a value for each attribute that errors of this class can be given."""
+    known: dict[str, Any] = {
+        "status": 500,
+        "body": b"\xff",
+        "request": RequestInfo(method="POST", url="http://x/api/chat"),
+        "model": "m",
+        "partial": reply(),
+        "progress": Progress("pulling", "sha256:00", 1, 2, Overall(1, 2, 0.5)),
+    }
+    for each in kind.__mro__:
+        known |= EXTRA.get(each.__name__, {})
+    return known
 
 
-def test_the_tree_is_as_its_docstring_draws_it() -> None:
-    classes = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, Exception)]
-    assert set(classes) == set(PARENTS)
-    drawn = (errors.__doc__ or "").split("Catch")[0]
-    for kind, parent in PARENTS.items():
-        assert kind.__name__ in drawn
-        assert kind.__bases__[0] is parent
-        assert kind.__doc__
-        assert kind.retryable is (kind in RETRYABLE)
-    assert issubclass(InvalidArgument, ValueError)
+# -- the tree
 
 
-@pytest.mark.parametrize("kind", PARENTS)
+def drawn() -> dict[str, list[str]]:
+    """Read the drawing in the docstring: the name of each class and those of its parents."""
+    parents: dict[str, list[str]] = {}
+    path: list[str] = []
+    for line in (errors.__doc__ or "").split("Catch `OllamaError`")[0].splitlines()[1:]:
+        match = re.fullmatch(r" {4}([│├└─ ]*)(\w+)(.*)", line)
+        if match is None:
+            assert not line.strip(), line
+            continue
+        lines, name, explained = match.groups()
+        assert len(lines) % 4 == 0, line
+        del path[len(lines) // 4 :]
+        parents[name] = path[-1:] + re.findall(r"\(also an? (\w+)\)", explained)
+        path.append(name)
+    return parents
+
+
+def test_the_drawing_in_the_docstring_is_the_tree_of_the_classes() -> None:
+    bases = {each.__name__: [base.__name__ for base in each.__bases__] for each in CLASSES}
+    assert drawn() == {**bases, "OllamaError": []}
+
+
+def test_every_exception_of_the_module_is_in_the_tree_and_says_what_it_is() -> None:
+    defined = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, Exception)]
+    assert set(defined) == set(CLASSES)
+    assert all(each.__dict__["__doc__"] for each in CLASSES)
+
+
+def test_a_repeat_has_a_fair_chance_after_exactly_these() -> None:
+    assert {each.__name__ for each in CLASSES if each.retryable} == RETRYABLE
+    assert {each.__name__ for each in CLASSES if each("words").retryable} == RETRYABLE
+    assert not TotalTimeout("words").retryable
+
+
+def test_one_error_can_differ_from_its_class_in_whether_a_repeat_has_a_chance() -> None:
+    error = ServerError("words")
+    error.retryable = False
+    assert ServerError("words").retryable
+    assert not pickle.loads(pickle.dumps(error)).retryable  # noqa: S301 - our own bytes
+    assert not copy.copy(error).retryable
+
+
+def test_a_wrong_argument_is_a_value_error_too() -> None:
+    with pytest.raises(ValueError, match="words"):
+        raise InvalidArgument("words", argument="model")
+
+
+# -- the attributes
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_an_error_holds_all_that_is_known(kind: type[OllamaError]) -> None:
+    known = everything(kind)
+    error = kind("words", **known)
+    assert {name: getattr(error, name) for name in known} == known
+    assert (error.message, str(error), error.args) == ("words", "words", ("words",))
+    assert error.partial_text == "half"
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_what_is_not_known_is_none(kind: type[OllamaError]) -> None:
+    error = kind("words")
+    for name in everything(kind):
+        assert getattr(error, name) == DEFAULTS.get(name), name
+    assert error.partial_text == ""
+
+
+@pytest.mark.parametrize("kind", CLASSES)
 def test_an_error_is_pickled_and_copied_with_all_that_is_known(kind: type[OllamaError]) -> None:
-    error = full(kind)
+    error = kind("words", **everything(kind))
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         check_same(pickle.loads(pickle.dumps(error, protocol)), error)  # noqa: S301 - our own bytes
     for same in (copy.copy(error), copy.deepcopy(error)):
@@ -83,72 +167,25 @@ def test_an_error_is_pickled_and_copied_with_all_that_is_known(kind: type[Ollama
 def check_same(copied: Any, error: OllamaError) -> None:
     assert type(copied) is type(error)
     assert vars(copied) == vars(error)
+    assert set(everything(type(error))) | {"message"} == set(vars(copied))
     assert (str(copied), copied.args) == ("words", ("words",))
     partial: Any = copied.partial
     assert partial.result["new"] == [1]
 
 
-@pytest.mark.parametrize("kind", PARENTS)
-def test_what_is_not_known_is_none(kind: type[OllamaError]) -> None:
-    error = kind("words")
-    assert (error.message, error.status, error.body, error.request) == ("words", None, b"", None)
-    assert (error.model, error.partial) == (None, None)
-    if isinstance(error, InvalidArgument):
-        assert error.argument is None
+def test_the_attributes_of_one_class_are_no_argument_of_another() -> None:
+    for kind, name in ((ResponseError, "signin_url"), (Unauthorized, "input_tokens"), (OllamaError, "stage")):
+        unknown: dict[str, Any] = {name: None}
+        with pytest.raises(TypeError, match=name):
+            kind("words", **unknown)
 
 
-# -- the server's own words
+def test_both_lengths_of_an_overflow_are_numbers_of_tokens() -> None:
+    error = ContextOverflow("words", input_tokens=3021, context_length=1024, status=400)
+    assert (error.input_tokens, error.context_length, error.status) == (3021, 1024, 400)
 
 
-def refusals() -> list[RecordedExchange]:
-    return [each for each in recordings() if each.response.status >= 400 and each.response.body]
-
-
-@pytest.mark.parametrize("exchange", refusals(), ids=lambda each: f"{each.version}/{each.name}")
-def test_every_recorded_error_is_told_in_the_servers_words(exchange: RecordedExchange) -> None:
-    body = exchange.response.body
-    text = error_text(body)
-    try:
-        words = json.loads(body)["error"]
-    except ValueError:
-        assert text == body.decode().strip()
-        return
-    if isinstance(words, str) and words.startswith("{"):
-        words = json.loads(words)["error"]
-    assert text == (words["message"] if isinstance(words, dict) else words)
-
-
-@pytest.mark.parametrize(
-    ("body", "text"),
-    [
-        (b"", ""),
-        (b'{"error": ""}', ""),
-        (b'{"error": "  no\\n"}', "no"),
-        (b'{"error": {"message": "inside", "code": 1}}', "inside"),
-        (rb'{"error": "{\"error\": \"twice\"}"}', "twice"),
-        (rb'{"error": "{\"error\": {\"message\": \"{\\\"error\\\": \\\"thrice\\\"}\"}}"}', "thrice"),
-        (b'{"error": "[1, 2]"}', "[1, 2]"),
-        (b'{"error": "null"}', "null"),
-        (b'{"error": 5}', '{"error": 5}'),
-        (b'{"error": null}', '{"error": null}'),
-        (b'{"error": {"message": 5}}', '{"error": {"message": 5}}'),
-        (b'{"message": "other"}', '{"message": "other"}'),
-        (b"[]", "[]"),
-        (b"null", "null"),
-        (b"404 page not found", "404 page not found"),
-        (b"405 method not allowed\n", "405 method not allowed"),
-        (b"<html>\n<head>", r"'<html>\n<head>'"),
-        (b"\x1b[31m", r"'\x1b[31m'"),
-        (b"\xff\xfe", "\ufffd\ufffd"),
-        (b"x" * 1000, "'" + "x" * 200 + "' ..."),
-        (b"[" * 100_000, "'" + "[" * 200 + "' ..."),
-    ],
-)
-def test_an_error_body_of_any_kind_is_told_or_shown_from_its_start(body: bytes, text: str) -> None:
-    assert error_text(body) == text
-
-
-@given(st.binary(max_size=300) | st.text(max_size=50).map(lambda text: json.dumps({"error": text}).encode()))
-def test_no_error_body_is_too_odd_to_tell(body: bytes) -> None:
-    assert len(error_text(body)) < 2000
-    assert shown(body).isprintable()
+def test_a_failed_connection_says_how_far_the_call_had_come() -> None:
+    assert ConnectionFailed("words").stage == "connect"
+    error = ConnectionFailed("words", stage="send", reused=True)
+    assert (error.stage, error.reused) == ("send", True)

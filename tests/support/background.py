@@ -8,8 +8,12 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ollama_ext import Cancelled
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    from ollama_ext import CancelToken
 
 PATIENCE = 20.0  # seconds; against a hang only
 
@@ -40,3 +44,17 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end, "it never came about"
         time.sleep(0.001)
+
+
+def cancelled(future: Future[Any]) -> Cancelled:
+    """Return the error of a call that was cancelled."""
+    error = future.exception(timeout=20)
+    assert isinstance(error, Cancelled), error
+    assert str(error) == "the call was cancelled"
+    assert not error.retryable
+    return error
+
+
+def hooks(token: CancelToken) -> dict[int, Callable[[], None]]:
+    """Return what waits for the token."""
+    return token._hooks  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no other sign tells that a call waits

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import socket
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+import threading
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from streams import chunk
 
@@ -81,3 +82,51 @@ def host_that_reads_nothing() -> Generator[str]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(8)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+class SlowReader:
+    """A server that lacks every blob, and reads nothing of one that is sent until it is told to go on.
+
+    Attributes:
+        url: Where it listens.
+        missing: Bytes of the blob that never came, once the client has left.
+    """
+
+    def __init__(self) -> None:
+        """Listen, with a small buffer: the rest of a blob waits on the client's side."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.missing = 0
+        self._go_on = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Read on to the end, which is that of the client."""
+        self._go_on.set()
+        self._thread.join(20)
+        self._listener.close()
+        assert not self._thread.is_alive()
+
+    def _serve(self) -> None:
+        accepted, _ = self._listener.accept()
+        with accepted, accepted.makefile("rb") as lines:
+            for line in lines:  # the question whether the blob is there
+                if line == b"\r\n":
+                    break
+            accepted.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\n\r\n")
+            for line in lines:
+                name, _, value = line.partition(b":")
+                if name.lower() == b"content-length":
+                    self.missing = int(value)
+                if line == b"\r\n":
+                    break
+            self._go_on.wait(20)
+            with suppress(ConnectionResetError):
+                while data := lines.read1(65536):
+                    self.missing -= len(data)
