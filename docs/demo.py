@@ -70,7 +70,7 @@ class Demo:
         self.console = console
         self.fake = stack.enter_context(FakeOllama())
         self.stand_in = stack.enter_context(Client(self.fake.url))
-        self.real = stack.enter_context(Client())
+        self.real = stack.enter_context(Client(retry=None))
         self.models: list[tuple[str, list[str]]] = []
         try:
             version = self.real.server_version()
@@ -163,7 +163,7 @@ class Demo:
             else:
                 raise OllamaError(f"expected {kind.__name__}, and nothing was raised")
 
-        with Client("127.0.0.1:9") as nobody:
+        with Client("127.0.0.1:9", retry=None) as nobody:
             expect(ConnectionFailed, nobody.server_version)
         expect(ResponseError, lambda: stage.client.chat("nope", "hello"))
         expect(InvalidArgument, lambda: stage.client.chat(stage.model, "hi", options={"seed": 1.5}))

@@ -66,7 +66,7 @@ _SEE_LOG = "the server's log says more"
 _MACHINE = (
     _Known(
         r"model runner has unexpectedly stopped|error was encountered while running the model",
-        "check the server's log: the model may not fit in memory; the next request starts a new runner",
+        "check the server's log, the model may not fit in memory; the next request starts a new runner",
         retryable=True,
     ),
     _Known(
@@ -95,7 +95,7 @@ _MACHINE = (
         r"|do embedding request: |(error|failed) reading (embed|llama-server)[a-z ]* response"
         r"|unexpected server status|server not responding|llm server error|^health resp: "
         r'|Post "http://127\.0\.0\.1:\d+/(?!v2/)|^connection refused$',  # v2: a registry on this machine
-        "the model's runner died: check the server's log: the model may not fit in memory; the next request "
+        "the model's runner died; check the server's log, the model may not fit in memory; the next request "
         "starts a new one",
         retryable=True,
     ),
@@ -114,7 +114,7 @@ _REQUEST = (
         "show_model() lists what a model is capable of",
     ),
     _Known(
-        r"^invalid model name$|^(name|source|destination) \".*\" is invalid$",
+        r"^invalid model name$|^unqualified name: |^(name|source|destination) \".*\" is invalid$",
         "a name is [host/][namespace/]model[:tag], as in 'llama3.2:1b'",
     ),
     _Known(

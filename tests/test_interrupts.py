@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,13 +17,14 @@ from scripts import CHAT, PULL, REPLY, STEPS, STREAM, host_that_takes_no_connect
 
 from ollama_ext import Cancelled, CancelToken, Client
 from ollama_ext.testing import FakeOllama, Json
+from ollama_ext.transport.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 #: A program that is interrupted while it does something, and then looks at what is left.
 PROGRAM = """
-import sys
+import signal, sys
 from pathlib import Path
 from ollama_ext import Client, RetryPolicy
 
@@ -36,6 +37,7 @@ try:
     print("ready", flush=True)
     {work}
 except KeyboardInterrupt:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     print("interrupted", flush=True)
 print(files() - before, "files more", flush=True)
 if {again}:
@@ -62,12 +64,19 @@ def program(
             running.kill()
 
 
-def interrupt(running: subprocess.Popen[str]) -> None:
-    """Press Ctrl-C, and see that the program goes on to its end with nothing left open."""
-    running.send_signal(signal.SIGINT)
-    output, _ = running.communicate(timeout=20)
-    assert output == "interrupted\n0 files more\n0 files more\n"
-    assert running.returncode == 0
+def interrupt(running: subprocess.Popen[str]) -> str:
+    """Press Ctrl-C, and return what the program says from then on; it must reach its end.
+
+    A signal that comes between Python's last look for signals and the system call in which it then waits is
+    seen only after that call. Nobody can do anything about it but press again.
+    """
+    for _ in range(20):
+        running.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            output, _ = running.communicate(timeout=1)
+            assert running.returncode == 0
+            return output
+    raise AssertionError("it does not heed Ctrl-C")
 
 
 WORK = {
@@ -89,13 +98,13 @@ def test_ctrl_c_ends_a_call_and_its_connection(server: FakeOllama, work: str) ->
     server.on("GET", "/api/tags", Json({"models": []}).delay(math.inf))
     with program(server.url, work) as running:
         server.wait_for_request(1 + work.startswith("client.server_version"), timeout=20)
-        interrupt(running)
-        assert server.wait_for_disconnect().disconnected
+        assert interrupt(running) == "interrupted\n0 files more\n0 files more\n"
+        server.wait_for_disconnect()
 
 
 def test_ctrl_c_ends_the_wait_for_a_connection() -> None:
     with host_that_takes_no_connection() as url, program(url, "client.list_models()", again=False) as running:
-        interrupt(running)
+        assert interrupt(running) == "interrupted\n0 files more\n0 files more\n"
 
 
 def test_ctrl_c_ends_the_wait_before_another_try(server: FakeOllama) -> None:
@@ -109,22 +118,32 @@ def test_ctrl_c_ends_the_wait_before_another_try(server: FakeOllama) -> None:
     with program(server.url, work, options=options) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "waits\n"
-        running.send_signal(signal.SIGINT)
-        output, _ = running.communicate(timeout=20)
-    assert output == "interrupted\n0 files more\n-1 files more\n"
+        assert interrupt(running) == "interrupted\n0 files more\n-1 files more\n"
     assert server.connections == 1
 
 
 def test_ctrl_c_ends_the_wait_for_another_calls_connection(server: FakeOllama) -> None:
     server.on("POST", CHAT, silent_after(STREAM, 1))
-    work = 'stream = client.chat_stream("m", "hi"); next(stream); before = files(); print("waits", flush=True); client.list_models()'
+    work = (
+        'stream = client.chat_stream("m", "hi"); next(stream); before = files(); print("waits", flush=True);'
+        "client.list_models()"
+    )
     with program(server.url, work, again=False, options="dict(max_connections=1)") as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "waits\n"
-        running.send_signal(signal.SIGINT)
-        output, _ = running.communicate(timeout=20)
-    assert output.startswith("interrupted\n0 files more\n")
+        assert interrupt(running).startswith("interrupted\n0 files more\n")
     server.wait_for_disconnect()
+
+
+def test_ctrl_c_within_the_parser_of_http_is_still_ctrl_c() -> None:
+    class Interrupted(Message):
+        """One in whose method the signal is noticed."""
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Interrupted("GET").feed(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 
 @pytest.mark.usefixtures("nothing_left_open")

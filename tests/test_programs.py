@@ -121,7 +121,11 @@ PROGRAMS: dict[str, tuple[Script, Callable[[Path], tuple[str, ...]], list[str]]]
         weights,
         ["uploading 3,000,004 of 3,000,004 bytes", "is there", "tiny is made of it"],
     ),
-    "structured_output.py": ({("POST", "/api/chat"): [Recording("chat-nostream-schema")]}, plain, ["Paris -1"]),
+    "structured_output.py": (
+        {("POST", "/api/chat"): [Recording("chat-nostream-schema")]},
+        plain,
+        ["Paris -1"],
+    ),
     "which_server_is_up.py": ({}, plain, ["127.0.0.1"]),
     "keep_it_loaded.py": ({}, plain, ["tokens per second"]),
 }

@@ -198,6 +198,14 @@ INPUT_TOO_LONG = "the input length exceeds the context length"
         (404, "model 'X' not found", "/api/delete", ModelNotFound, False, "list_models()"),
         (400, "model is required", CHAT, BadRequest, False, ""),
         (400, "invalid model name", "/api/show", BadRequest, False, "model[:tag]"),
+        (
+            500,
+            "unqualified name: registry.ollama.ai/library/a b:latest",
+            PUSH,
+            ServerError,
+            False,
+            "model[:tag]",
+        ),
         (400, 'name "a b" is invalid', "/api/delete", BadRequest, False, "model[:tag]"),
         (400, 'source "a b" is invalid', "/api/copy", BadRequest, False, "model[:tag]"),
         (400, 'use either :local or :cloud, not both: "m:cloud:local"', CHAT, BadRequest, False, ""),
@@ -324,6 +332,7 @@ INPUT_TOO_LONG = "the input length exceeds the context length"
         (501, "not here", CHAT, ServerError, False, ""),
         (504, "gateway", CHAT, ServerError, True, ""),
         (599, "odd", CHAT, ServerError, True, ""),
+        (501, "This server does not support embeddings.", EMBED, ServerError, False, "show_model()"),
         (418, "teapot", CHAT, BadRequest, False, ""),
         (304, "odd", CHAT, ResponseError, False, ""),
         (999, "odd", CHAT, ResponseError, False, ""),
@@ -725,7 +734,7 @@ def test_no_secret_of_a_header_is_ever_shown(status: int, named: list[str], body
     assert "s3cret" not in str(error) + repr(error) + repr(vars(error))
 
 
-def test_words_of_any_length_take_no_time_to_search() -> None:
+def test_hostile_words_of_any_length_are_searched_and_told() -> None:
     hostile = [
         "open /manifests/" * 100_000,
         "model '" * 100_000,

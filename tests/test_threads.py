@@ -52,7 +52,9 @@ def one_call(client: Client, kind: int, number: int) -> None:
 
 @pytest.mark.usefixtures("nothing_left_open")
 @pytest.mark.parametrize("most", [None, 4])
-def test_one_client_serves_many_threads_each_with_its_own_answers(server: FakeOllama, most: int | None) -> None:
+def test_one_client_serves_many_threads_each_with_its_own_answers(
+    server: FakeOllama, most: int | None
+) -> None:
     barrier = threading.Barrier(THREADS)
 
     def work(client: Client, number: int) -> None:

@@ -82,6 +82,9 @@ class Message:
             raise MalformedAnswer("it changes to another protocol, which nobody asked for") from None
         except httptools.HttpParserError as error:
             self._surplus = True
+            raised = error.__context__  # by one of our methods, which it called
+            if raised is not None and not isinstance(raised, MalformedAnswer):
+                raise raised from None  # Ctrl-C
             if not self.complete:  # else it is what follows that is wrong
                 raise MalformedAnswer(str(error)) from None
         if not self.head_done:
