@@ -1,0 +1,25 @@
+"""The command ``ollama-ext``: what Ollama's own users know, for any server, on a terminal, in a pipe, as JSON.
+
+app           the verbs, and what they have in common
+output        what is shown, where it goes to, and in which form
+models        list, show, ps, cp, rm, load, stop
+transfers     pull, push, create
+inference     chat, embed
+doctor        is the server all right?
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command of this process, and end it with the exit code."""
+    try:
+        from .app import run  # noqa: PLC0415 - needs the extra
+    except ModuleNotFoundError as error:
+        if error.name not in {"rich", "typer"}:
+            raise
+        sys.stderr.write("error: ollama-ext needs the extra [cli]: pip install 'ollama-ext[cli]'\n")
+        sys.exit(2)
+    sys.exit(run())

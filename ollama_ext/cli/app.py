@@ -1,0 +1,182 @@
+"""The verbs, and what they have in common: how to reach the server, in which form to answer, how to end."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import sys
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ollama_ext import __version__
+from ollama_ext.client import Client
+from ollama_ext.errors import (
+    ConnectionFailed,
+    InvalidArgument,
+    ModelNotFound,
+    OllamaError,
+    OllamaTimeout,
+)
+
+from .output import Output, write_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Exit codes. They are promised in docs/cli.md and in the help.
+FAILED, USAGE, UNREACHABLE, NOT_FOUND, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 4, 130, 141
+
+app = typer.Typer(
+    name="ollama-ext",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog=(
+        "Exit codes: 0 done; 1 the server refused or failed; 2 wrong usage; 3 no server, or a time-out; 4 no such "
+        "model; 130 ended by Ctrl-C; 141 whoever read the output has left."
+    ),
+)
+
+
+class Session:
+    """One run of a command.
+
+    Attributes:
+        host: What ``--host`` says, or None.
+        output: Where results go to.
+    """
+
+    def __init__(self, host: str | None, timeout: float | None, *, json: bool, no_retry: bool) -> None:
+        """Take note of the options that every verb has."""
+        self.host = host
+        self.output = Output(json=json)
+        self._timeout = timeout
+        self._retry = not no_retry
+
+    def client(self) -> Client:
+        """Return a client of the server."""
+        client = Client(self.host)
+        if self._timeout is not None:
+            client = client.with_options(timeout=self._timeout)
+        return client if self._retry else client.with_options(retry=None)
+
+
+_Host = Annotated[
+    str | None, typer.Option(help="Address of the server.", show_default="$OLLAMA_HOST, or this machine")
+]
+_Timeout = Annotated[
+    float | None, typer.Option(min=0.001, help="Seconds for each call.", show_default="none")
+]
+_NoRetry = Annotated[bool, typer.Option("--no-retry", help="Try each call once.")]
+_Json = Annotated[bool, typer.Option("--json", help="Write JSON and nothing else.")]
+_Verbose = Annotated[bool, typer.Option("--verbose", help="Log retries, and show where an error came from.")]
+_COMMON = {
+    "host": (_Host, None),
+    "timeout": (_Timeout, None),
+    "no_retry": (_NoRetry, False),
+    "json": (_Json, False),
+    "verbose": (_Verbose, False),
+}
+
+
+def verb(name: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function, whose first argument is a `Session`, a verb with the options that all have."""
+
+    def make(function: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(function, eval_str=True)
+        own = list(signature.parameters.values())[1:]
+        common = [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for key, (annotation, default) in _COMMON.items()
+        ]
+
+        @wraps(function)
+        def run_verb(**arguments: Any) -> None:
+            host, timeout = arguments.pop("host"), arguments.pop("timeout")
+            no_retry, json = arguments.pop("no_retry"), arguments.pop("json")
+            verbose = arguments.pop("verbose")
+            logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(message)s")
+            session = Session(host, timeout, json=json, no_retry=no_retry)
+            _guarded(lambda: function(session, **arguments), verbose=verbose)
+
+        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *common)]
+        adapted: Any = run_verb
+        adapted.__signature__ = inspect.Signature(parameters)
+        adapted.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        app.command(name, **settings)(run_verb)
+        return function
+
+    return make
+
+
+def _guarded(work: Callable[[], None], *, verbose: bool) -> None:
+    """Do the work of a verb; what fails becomes one message and an exit code."""
+    try:
+        work()
+    except OllamaError as error:
+        write_error(f"error: {error}", sys.stderr, terminal=sys.stderr.isatty())
+        for note in getattr(error, "__notes__", ()):
+            write_error(f"({note})", sys.stderr, terminal=sys.stderr.isatty())
+        if verbose:
+            raise
+        raise typer.Exit(exit_code(error)) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # What the interpreter still wants to write at its end goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(PIPE_CLOSED) from None
+
+
+def exit_code(error: OllamaError) -> int:
+    """Return the exit code for an error."""
+    match error:
+        case InvalidArgument():
+            return USAGE
+        case ConnectionFailed() | OllamaTimeout():
+            return UNREACHABLE
+        case ModelNotFound():
+            return NOT_FOUND
+        case _:
+            return FAILED
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the models of the server that begin so, for the shell; none if it does not answer at once."""
+    try:
+        with Client(timeout=1.0, retry=None) as client:
+            names = [entry.name for entry in client.list_models()]
+    except OllamaError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"{__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[  # noqa: ARG001 - its callback has done all
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Talk to an Ollama server: on a terminal, in a pipe, or as JSON."""
+
+
+def run() -> int:
+    """Run the command of this process; return its exit code."""
+    from . import doctor, inference, models, transfers  # noqa: F401, PLC0415 - each adds its verbs
+
+    try:
+        app(standalone_mode=True)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    return 0
