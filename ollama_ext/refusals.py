@@ -3,10 +3,9 @@
 Pure: status, headers and body in, an error of `ollama_ext.errors` out, which says in the server's own words
 what is wrong, and then what to do about it.
 
-The status decides on the class, except where Ollama's is no help: the texts it then goes by are in the tables
-below, read off the sources and recordings of v0.9 to v0.33. They are sentences of Ollama and of its runner,
-never those of Go's decoders, which change with the version of Go. A text that no table knows costs the
-remedy, never the error.
+The status decides on the class, except where Ollama's is no help: then it goes by the texts of
+`refusal_texts`, which are sentences of Ollama and of its runner, never those of Go's decoders, which change
+with the version of Go. A text that no table knows costs the remedy, never the error.
 """
 
 from __future__ import annotations
@@ -26,10 +25,23 @@ from .errors import (
     RateLimited,
     ResponseError,
     RouteNotFound,
-    ServerBusy,
     ServerError,
     StreamError,
     Unauthorized,
+)
+from .refusal_texts import (
+    CLASSES,
+    COUNTS,
+    MACHINE,
+    NO_MANIFEST,
+    NO_MODEL,
+    NOT_IN_REGISTRY,
+    NOT_OLLAMA,
+    OVERFLOW,
+    REQUEST,
+    TEXTS,
+    WORDS_DECIDE,
+    Known,
 )
 
 if TYPE_CHECKING:
@@ -50,182 +62,6 @@ _LARGEST_COUNT = 10**15
 _OK, _MOVED, _BAD, _FORBIDDEN, _FAILED, _END = 200, 300, 400, 403, 500, 600
 _GONE = {404, 410}
 _NEVER_LATER = {501, 505}  # a method or a version of HTTP that the server does not have
-
-
-class _Known(msgspec.Struct, frozen=True):
-    """A text that servers send, as a pattern; what to do about it; whether a repeat has a fair chance."""
-
-    pattern: str
-    remedy: str
-    retryable: bool = False
-
-
-_SEE_LOG = "the server's log says more"
-#: What goes wrong on the server's machine, whoever asks. A runner that died is started again by the next
-#: request; a model that does not load will not do so the next time either.
-_MACHINE = (
-    _Known(
-        r"model runner has unexpectedly stopped|error was encountered while running the model",
-        "check the server's log, the model may not fit in memory; the next request starts a new runner",
-        retryable=True,
-    ),
-    _Known(
-        r"out[ _-]?of[ _-]?(device[ _-]?)?memory|(not enough|insufficient|more system) memory"
-        r"|failed to allocate|allocation failed|malloc failed|unable to load full model on GPU"
-        r"|model requires .* but only .* available",
-        "the model does not fit in the server's memory: take a smaller one or a smaller num_ctx, or unload "
-        "others; " + _SEE_LOG,
-    ),
-    _Known(
-        r"(error|failed|unable|failure) (loading|to load|while loading) model"
-        r"|(be incompatible|no longer compatible) with your version of Ollama",
-        "update Ollama, or fetch the model again with pull_model(); " + _SEE_LOG,
-    ),
-    _Known(
-        r"NaN or Inf|unsupported value: NaN",
-        "the model computes no numbers from this input; " + _SEE_LOG,
-    ),
-    _Known(
-        r"timed out waiting for (llama-server|llama runner) to start|timeout waiting for mlx runner",
-        "the model loads too slowly: OLLAMA_LOAD_TIMEOUT of the server is the limit",
-        retryable=True,
-    ),
-    _Known(
-        r"(llama-server|runner) process (has terminated|(is )?no longer running)|mlx runner (failed|exited)"
-        r"|do embedding request: |(error|failed) reading (embed|llama-server)[a-z ]* response"
-        r"|unexpected server status|server not responding|llm server error|^health resp: "
-        r'|Post "http://127\.0\.0\.1:\d+/(?!v2/)|^connection refused$',  # v2: a registry on this machine
-        "the model's runner died; check the server's log, the model may not fit in memory; the next request "
-        "starts a new one",
-        retryable=True,
-    ),
-)
-#: What is wrong with the request, also where Ollama says 500.
-_REQUEST = (
-    _Known(r"^invalid format: ", 'format= takes "json" or a JSON Schema'),
-    _Known(r'^option ".*" must be of type ', "give that option in options= a value of that type"),
-    _Known(r"^template( error)?: ", "the template is no Go template: mend it, or leave it out"),
-    _Known(
-        r"quantization is only supported for|requires an unquantized", "start from an F16, BF16 or F32 file"
-    ),
-    _Known(r"unsupported quantization type", "quantize= takes names such as 'q4_K_M' and 'q8_0'"),
-    _Known(
-        r"does not support (chat|generate|completion|insert|tools|thinking|vision|audio|embed|image|multi)",
-        "show_model() lists what a model is capable of",
-    ),
-    _Known(
-        r"^invalid model name$|^unqualified name: |^(name|source|destination) \".*\" is invalid$",
-        "a name is [host/][namespace/]model[:tag], as in 'llama3.2:1b'",
-    ),
-    _Known(
-        r"^digest mismatch, expected ", "the bytes are not those of the digest: were they changed meanwhile?"
-    ),
-    _Known(
-        r"^ollama cloud is disabled",
-        "the server runs with OLLAMA_NO_CLOUD or cloud switched off: take a local model, or switch it on",
-    ),
-    _Known(r"^you are not currently signed in", "there is nothing to sign out of"),
-    _Known(r"cannot run this remote model", "its host is not among OLLAMA_REMOTES of the server"),
-    _Known(
-        r"^open .*[/\\]blobs[/\\]sha256-.*: (no such file|The system cannot find)",
-        "the server lacks a file of the model: push_blob() sends it",
-    ),
-    _Known(r"requires MLX support|MLX is not supported", "the server's machine cannot run such a model"),
-)
-#: What goes wrong between the server and a registry, or ollama.com.
-_NETWORK = (
-    _Known(
-        r"^digest mismatch, file must be downloaded again",
-        "the server threw the damaged file away: pull again; if it stays so, the registry's copy is damaged",
-    ),
-    _Known(
-        r"unauthorized|access denied|(^|manifest: )40[13]: ",
-        "the server's account may not do this in that registry: sign it in with `ollama signin`, and push to "
-        "a namespace of its own",
-    ),
-    _Known(
-        r"insecure protocol http|look like a TLS handshake|HTTP response to HTTPS",
-        "insecure=True allows http",
-    ),
-    _Known(r"x509: |certificate", "the server does not trust the certificate of that host"),
-    _Known(r"no space left on device|not enough space on the disk", "the server's disk is full"),
-    _Known(r"permission denied|Access is denied", "the server may not write its model store"),
-    _Known(
-        r"^file does not exist$",
-        "the registry lacks a file of the model, or the namespace that it is pushed to",
-    ),
-    _Known(
-        r"(^|manifest: )(429|5\d\d): |http status (429|5\d\d)|unexpected status code (429|5\d\d)",
-        "the registry is busy or failing: try later",
-        retryable=True,
-    ),
-    _Known(
-        r"no such host|dial tcp|connection (refused|reset)|broken pipe|i/o timeout|handshake timeout|EOF$"
-        r"|context deadline exceeded|(network|host) is unreachable|no route to host|max retries exceeded"
-        r"|part stalled|lookup .*: (server misbehaving|temporary failure)",
-        "the server cannot reach that host: its network, DNS or HTTPS_PROXY; try later",
-        retryable=True,
-    ),
-)
-# Context lengths: of Ollama, of its runners (llama.cpp's also names the batch), of older versions.
-_OVERFLOW = (
-    r"exceeds (the |the model's )?(maximum )?context length|longer than the context length"
-    r"|exceeds the available context size|too large to process.*physical batch size"
-)
-_COUNTS = (
-    r"\((\d{1,15}) tokens\) (?:exceeds|is too large)(?:.* (?:length|context size) \((\d{1,15}) tokens\))?"
-)
-_NO_MODEL = r"""\bmodel (['"])(.*?)\1 not found"""
-_NO_MANIFEST = r"^open .*[/\\]manifests[/\\].*: (no such file|The system cannot find)"
-_NOT_IN_REGISTRY = "pull model manifest: file does not exist"
-# The statuses that Ollama gives to one and the same of these, by endpoint and version.
-_WORDS_DECIDE = {None, 400, 404, 410, 413, 422, 500}
-
-_ROUTE = "nothing there answers this call to {path}: is the host (host= or OLLAMA_HOST) right, {more}"
-_FOREIGN = (
-    "the server refuses the Host or the Origin of the request: call it by its own address, or set "
-    "OLLAMA_HOST (for an Origin: OLLAMA_ORIGINS) on its machine"
-)
-_NOT_OLLAMA = "that is no answer of Ollama itself: of a proxy before it?"
-# The classes that statuses stand for, each with a remedy where no text tells a better one.
-_CLASSES: dict[int, tuple[type[ResponseError], str]] = {
-    401: (
-        Unauthorized,
-        "sign in with `ollama signin` on the server's machine, or give api_key= for https://ollama.com",
-    ),
-    402: (Forbidden, "the account's plan or credit does not cover this: see https://ollama.com/settings"),
-    403: (Forbidden, _FOREIGN),
-    404: (RouteNotFound, _ROUTE),
-    405: (RouteNotFound, _ROUTE),
-    407: (Unauthorized, "a proxy wants a user and a password, which belong into its URL"),
-    408: (ServerError, "the server, or a proxy before it, waited too long for the request"),
-    410: (RouteNotFound, _ROUTE),
-    413: (BadRequest, "a proxy before Ollama limits the size of a request; Ollama itself does not"),
-    429: (RateLimited, "wait, then try again"),
-    499: (
-        ServerError,
-        "the server takes its caller to have left: a proxy in between may have cut the connection",
-    ),
-    503: (ServerBusy, "the server, or a proxy before it, cannot serve now: try later"),
-}
-_BUSY = (
-    _Known(
-        r"server busy",
-        "its queue is full: try later; OLLAMA_MAX_QUEUE of the server is how many may wait, "
-        "OLLAMA_NUM_PARALLEL how many run at once",
-    ),
-    _Known(
-        r"account unavailable",
-        "the server could not ask ollama.com who it is signed in as: is it offline? Local models work "
-        "all the same",
-    ),
-)
-
-#: Which texts are looked for where a status has said the class; those of the request elsewhere.
-_TEXTS: dict[type[ResponseError], tuple[_Known, ...]] = {
-    ServerError: (*_MACHINE, *_REQUEST, *_NETWORK),
-    ServerBusy: _BUSY,
-}
 
 
 def refusal(
@@ -340,18 +176,18 @@ class _Answer:
     def verdict(self, headers: Mapping[str, str]) -> _Verdict[ResponseError]:
         """Return what the answer comes down to."""
         code = self.code
-        if code in _WORDS_DECIDE and (verdict := self._by_words()):
+        if code in WORDS_DECIDE and (verdict := self._by_words()):
             return verdict
         # Embeddings of v0.33 answer 400 to every failure that has no status of its own (server/routes.go).
         if code is None or (code == _BAD and self._path.endswith("/api/embed")):
-            if machine := self._known(_MACHINE):
+            if machine := self._known(MACHINE):
                 return _Verdict(ServerError, machine.remedy, machine.retryable)
             if code is None:
                 return _Verdict(ResponseError)
         if code in _GONE and (verdict := self._gone(headers)):
             return verdict
         kind, remedy = _class_of(code)
-        if known := self._known(_TEXTS.get(kind, _REQUEST)):
+        if known := self._known(TEXTS.get(kind, REQUEST)):
             return _Verdict(kind, known.remedy, known.retryable if kind is ServerError else None)
         return _Verdict(kind, self._filled(kind, remedy, headers), False if code in _NEVER_LATER else None)
 
@@ -362,14 +198,14 @@ class _Answer:
             return _Verdict(ModelNotInRegistry if lost else StreamError, verdict.remedy)
         if self.signin_url:
             return _Verdict(StreamError, self._filled(Unauthorized, "", {}))
-        if known := self._known(_TEXTS[ServerError]):
+        if known := self._known(TEXTS[ServerError]):
             return _Verdict(StreamError, known.remedy, known.retryable)
         later = self.code is not None and _class_of(self.code)[0].retryable and self.code not in _NEVER_LATER
         return _Verdict(StreamError, "", later)
 
     def _by_words(self) -> _Verdict[ResponseError] | None:
         """Return what the words alone decide."""
-        if re.search(_OVERFLOW, self.text, re.IGNORECASE):
+        if re.search(OVERFLOW, self.text, re.IGNORECASE):
             embed = self._path.endswith("/api/embed")
             other = (
                 "leave out truncate=False" if embed else "raise num_ctx in options= as far as the model goes"
@@ -379,13 +215,13 @@ class _Answer:
             if tokens is not None and context is not None:
                 remedy = f"{tokens} tokens of input, a context of {context}: {remedy}"
             return _Verdict(ContextOverflow, remedy)
-        if self.text == _NOT_IN_REGISTRY:
+        if self.text == NOT_IN_REGISTRY:
             name = f"model {_quoted(self._model, _LONGEST_NAME)}" if self._model else "such model"
             lost = "model by the name in from_" if self._path.endswith("/api/create") else name
             return _Verdict(
                 ModelNotInRegistry, f"the registry has no {lost}: is the name right, and its tag?"
             )
-        if re.search(_NO_MANIFEST, self.text) or re.search(_NO_MODEL, self.text):
+        if re.search(NO_MANIFEST, self.text) or re.search(NO_MODEL, self.text):
             return self._no_model()
         return None
 
@@ -400,7 +236,7 @@ class _Answer:
         return None
 
     def _no_model(self) -> _Verdict[ResponseError]:
-        found = re.search(_NO_MODEL, self.text)
+        found = re.search(NO_MODEL, self.text)
         if name := self._model or (found[2] if found else ""):
             pull = f"pull_model({_quoted(name, _LONGEST_NAME)}) fetches it"
         else:
@@ -420,15 +256,15 @@ class _Answer:
             return f"it redirects to {_address(location)}, which is not followed: is that the host?"
         if kind is Forbidden and self.code == _FORBIDDEN and self.words:
             return ""  # it says why; the check of Host and Origin does not
-        return remedy or (_NOT_OLLAMA if kind is ServerError and not self.text else "")
+        return remedy or (NOT_OLLAMA if kind is ServerError and not self.text else "")
 
-    def _known(self, texts: Iterable[_Known]) -> _Known | None:
+    def _known(self, texts: Iterable[Known]) -> Known | None:
         """Return the first of these texts that the answer holds."""
         return next((each for each in texts if re.search(each.pattern, self.text, re.IGNORECASE)), None)
 
     def counts(self) -> tuple[int | None, int | None]:
         """Return how long the input is, and how long the context, in tokens."""
-        found = re.search(_COUNTS, self.text)
+        found = re.search(COUNTS, self.text)
         tokens, context = found.groups() if found else (None, None)
         said = _count(self.fields.get("n_prompt_tokens")), _count(self.fields.get("n_ctx"))
         return (
@@ -444,8 +280,8 @@ class _Answer:
 
 
 def _class_of(code: int) -> tuple[type[ResponseError], str]:
-    if code in _CLASSES:
-        return _CLASSES[code]
+    if code in CLASSES:
+        return CLASSES[code]
     if _BAD <= code < _FAILED:
         return BadRequest, ""
     return (ServerError if _FAILED <= code < _END else ResponseError), ""

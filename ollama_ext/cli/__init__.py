@@ -1,4 +1,4 @@
-"""The command ``ollama-ext``: what Ollama's own users know, for any server, on a terminal, in a pipe, as JSON.
+"""The command ``ollama-ext``: the verbs that Ollama's users know, on a terminal, in a pipe, as JSON.
 
 app           the verbs, and what they have in common
 output        what is shown, where it goes to, and in which form
@@ -18,7 +18,7 @@ def main() -> None:
     try:
         from .app import run  # noqa: PLC0415 - needs the extra
     except ModuleNotFoundError as error:
-        if error.name not in {"rich", "typer"}:
+        if (error.name or "").partition(".")[0] not in {"rich", "typer"}:
             raise
         sys.stderr.write("error: ollama-ext needs the extra [cli]: pip install 'ollama-ext[cli]'\n")
         sys.exit(2)

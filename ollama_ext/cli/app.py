@@ -35,8 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     epilog=(
-        "Exit codes: 0 done; 1 the server refused or failed; 2 wrong usage; 3 no server, or a time-out; 4 no such "
-        "model; 130 ended by Ctrl-C; 141 whoever read the output has left."
+        "Exit codes: 0 done; 1 the server refused or failed; 2 wrong usage; 3 no server, or a time-out; "
+        "4 no such model; 130 ended by Ctrl-C; 141 whoever read the output has left."
     ),
 )
 
@@ -164,7 +164,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def root(
     *,
-    version: Annotated[  # noqa: ARG001 - its callback has done all
+    version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:

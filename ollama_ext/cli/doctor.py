@@ -73,7 +73,7 @@ def _look_at_settings(session: Session, client: Client, tell: Callable[[str, Any
         tell(
             "proxy",
             "warn",
-            f"the environment names proxies for {', '.join(proxies)}; NO_PROXY makes exceptions",
+            f"the environment has proxies for {', '.join(proxies)}; NO_PROXY makes exceptions",
         )
 
 
@@ -125,13 +125,17 @@ def _unknown_fields(models: Iterable[Any]) -> list[str]:
     return sorted(found)
 
 
+def _can_chat(client: Client, model: str) -> bool:
+    return "completion" in (client.show_model(model).capabilities or [])
+
+
 def _time_first_token(client: Client, model: str | None, tell: Callable[[str, Any, str], None]) -> None:
-    """Measure with the model that was named, or with one that is loaded: nobody wants 40 GB loaded unasked."""
+    """Measure with the model that was named, or one that is loaded: nobody wants 40 GB loaded unasked."""
     if model is None:
         running = [entry.name for entry in client.list_running()]
-        model = next(iter(running), None)
+        model = next((name for name in running if _can_chat(client, name)), None)
     if model is None:
-        tell("first token", "ok", "not measured: no model is loaded (--model loads one)")
+        tell("first token", "ok", "not measured: no model that chats is loaded (--model loads one)")
         return
     name = model
 

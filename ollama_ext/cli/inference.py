@@ -50,7 +50,7 @@ def chat(
         bool, typer.Option("--stats", help="Print tokens and speed to the standard error.")
     ] = False,
 ) -> None:
-    """Talk to a model: with a prompt, with what comes on the standard input, or turn by turn on a terminal."""
+    """Talk to a model: with a prompt, with what is piped in, or turn by turn on a terminal."""
     settings: dict[str, Any] = {
         "think": think_level or think,
         "format": _format(format),
@@ -146,8 +146,8 @@ def _answer(
 
 def _stats(usage: Usage) -> str:
     return (
-        f"\n{usage.input_tokens} tokens in, {usage.output_tokens} out, {usage.tokens_per_second:.1f} per second, "
-        f"{usage.load_duration / 1e9:.2f} s to load"
+        f"\n{usage.input_tokens} tokens in, {usage.output_tokens} out, "
+        f"{usage.tokens_per_second:.1f} per second, {usage.load_duration / 1e9:.2f} s to load"
     )
 
 

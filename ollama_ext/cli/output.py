@@ -1,7 +1,7 @@
 """What is shown, where it goes to, and in which form.
 
-A terminal gets tables, bars and escaped control characters; a pipe gets plain lines, and text as it came; ``--json``
-gets JSON and nothing else. Messages and errors go to the standard error.
+A terminal gets tables, bars and escaped control characters; a pipe gets plain lines, and text as it came;
+``--json`` gets JSON and nothing else. Messages and errors go to the standard error.
 """
 
 from __future__ import annotations

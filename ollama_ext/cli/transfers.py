@@ -141,9 +141,5 @@ def _draw(output: Output, steps: ProgressStream) -> None:
             if key not in bars:
                 bars[key] = drawn.add_task(printable(step.status)[:40], total=step.total)
             drawn.update(bars[key], completed=step.completed, total=step.total)
-        drawn.update(whole, completed=step_total(drawn, whole))
-
-
-def step_total(drawn: Progress, task: TaskID) -> float:
-    """Return what a bar counts to, for one that is done."""
-    return drawn.tasks[drawn.task_ids.index(task)].total or 0.0
+        if (last := steps.progress) is not None:  # it has succeeded, so all of it is there
+            drawn.update(whole, completed=last.overall.total or 1, total=last.overall.total or 1)

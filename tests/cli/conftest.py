@@ -1,0 +1,140 @@
+"""The command in this process, in a process of its own, and on a terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from ollama_ext.cli import main
+from ollama_ext.testing import FakeOllama
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Command(Protocol):
+    """Runs the command with arguments and returns how it ended."""
+
+    def __call__(self, *arguments: str, stdin: str = "") -> Ran:
+        """Run it."""
+        ...
+
+
+@pytest.fixture
+def server() -> Iterator[FakeOllama]:
+    """Run a scripted server that knows a few names."""
+    with FakeOllama(aliases={"llama3.2": "smollm2:135m", "all-minilm": "all-minilm:l6-v2"}) as running:
+        yield running
+
+
+@pytest.fixture
+def command(
+    server: FakeOllama, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Return what runs the command in this process, its output in a pipe."""
+    monkeypatch.setenv("OLLAMA_HOST", server.url)
+
+    def run(*arguments: str, stdin: str = "") -> Ran:
+        monkeypatch.setattr(sys, "argv", ["ollama-ext", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        written = capsys.readouterr()
+        return Ran(int(ended.value.code or 0), written.out, written.err)
+
+    return run
+
+
+@dataclass
+class Terminal:
+    """The command in a process of its own, on a terminal that we hold the other end of."""
+
+    process: subprocess.Popen[bytes]
+    screen: int
+    seen: str = ""
+
+    def type(self, text: str) -> None:
+        """Type on its keyboard; U+0003 is Ctrl-C, U+0004 Ctrl-D."""
+        os.write(self.screen, text.encode())
+
+    def wait_for(self, words: str) -> str:
+        """Read the screen until these words are on it."""
+        while words not in self.seen:
+            if not self._read():
+                pytest.fail(f"{words!r} never came; the screen shows {self.seen!r}")
+        return self.seen
+
+    def end(self) -> int:
+        """Read the screen to the end of the process; return its exit code."""
+        while self._read():
+            pass
+        return self.process.wait()
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self.screen, 65536)
+        except OSError:  # how Linux says that nobody holds the other end any more
+            return False
+        self.seen += data.decode(errors="replace")
+        return bool(data)
+
+
+class OnTerminal(Protocol):
+    """Starts the command on a terminal."""
+
+    def __call__(self, *arguments: str) -> Terminal:
+        """Start it."""
+        ...
+
+
+@pytest.fixture
+def on_terminal(server: FakeOllama) -> Iterator[OnTerminal]:
+    """Return what starts the command on a terminal of its own; it is ended with the test."""
+    started: list[Terminal] = []
+
+    def start(*arguments: str) -> Terminal:
+        screen, terminal = pty.openpty()
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", "ollama_ext", *arguments],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+            preexec_fn=_take_terminal,  # noqa: PLW1509 - no other thread runs Python in the child
+            env={**os.environ, "OLLAMA_HOST": server.url, "TERM": "xterm", "COLUMNS": "120"},
+        )
+        os.close(terminal)
+        started.append(Terminal(process, screen))
+        return started[-1]
+
+    yield start
+    for one in started:
+        with suppress(ProcessLookupError):
+            one.process.kill()
+        one.process.wait()
+        os.close(one.screen)
+
+
+def _take_terminal() -> None:
+    """Make the terminal that of the new session, so that Ctrl-C on it is a signal."""
+    import fcntl  # noqa: PLC0415 - in the child only
+    import termios  # noqa: PLC0415
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
