@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .progress import Progress, ProgressState
     from .transport import Answer
 
-    Tell = Callable[[Progress], None]
+    Tell = Callable[[Progress], object]
 
 _NOT_FOUND: Final = 404
 

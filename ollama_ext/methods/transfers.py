@@ -166,7 +166,7 @@ class TransferMethods(Methods):
         digest: str | None,
         content: Content,
         *,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
         **call: Unpack[CallOptions],
     ) -> str:
         """Upload a blob, unless the server has it.

@@ -20,7 +20,7 @@ from ollama_ext.testing import FakeOllama, Json, Lines, Recording
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Command, OnTerminal
+    from commands import Command, OnTerminal
 
 CHAT = "/api/chat"
 CREATED = Lines({"status": "writing manifest"}, {"status": "success"})

@@ -117,9 +117,9 @@ def test_a_server_that_ends_in_a_plain_call_is_a_failure_and_no_second_prompt(
     client.load_model(talker)
     retries: list[Retry] = []
     threading.Timer(0.5, server.end).start()
-    with Client(server.host, retry=RetryPolicy(on_retry=retries.append)) as fresh:  # no connection is kept
-        with pytest.raises(ConnectionFailed) as caught:
-            fresh.chat(talker, STORY, options=ENDLESS)
+    fresh = Client(server.host, retry=RetryPolicy(on_retry=retries.append))  # no connection is kept
+    with fresh, pytest.raises(ConnectionFailed) as caught:
+        fresh.chat(talker, STORY, options=ENDLESS)
     assert caught.value.stage == "send"
     assert retries == []
 

@@ -7,6 +7,7 @@ answers leave a connection that can be used again.
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Literal, Self
 from ollama_ext.testing.wire import ClientLeft, ReceivedBody, Refused, Wire
 
 if TYPE_CHECKING:
-    import ssl
+    from collections.abc import Callable
+
+Then = Literal["keep", "close", "cut", "reset", "stall"]
 
 PATIENCE = 20.0  # against a hang only; no test measures with it
 
@@ -26,17 +29,18 @@ class Play:
 
     Attributes:
         pieces: Each is one write.
-        then: How it goes on: wait for the next request, end with FIN or with RST, or stay silent until the
-            client or the server goes.
+        then: How it goes on: wait for the next request (keep), end with FIN (close; with TLS, take leave
+            first), end with FIN alone (cut), end with RST (reset), or stay silent until the client goes
+            (stall).
         read: How much of the request is read before the answer: all, or only its head.
     """
 
     pieces: tuple[bytes, ...]
-    then: Literal["keep", "close", "reset", "stall"] = "keep"
+    then: Then = "keep"
     read: Literal["all", "head"] = "all"
 
     @classmethod
-    def of(cls, data: bytes, then: Literal["keep", "close", "reset", "stall"] = "keep") -> Self:
+    def of(cls, data: bytes, then: Then = "keep") -> Self:
         """Return one that sends everything at once."""
         return cls((data,), then)
 
@@ -67,7 +71,6 @@ class _State:
     sockets: dict[int, socket.socket] = field(default_factory=dict)
     quiet: set[int] = field(default_factory=set)  # connections that wait for a request, or are over
     accepted: int = 0
-    failed_handshakes: int = 0
     names: list[str | None] = field(default_factory=list)
 
 
@@ -134,7 +137,7 @@ class ByteServer:
         with self._changed:
             self._state.plays[path] = list(plays)
 
-    def wait_until(self, true: WaitedFor) -> None:
+    def wait_until(self, true: Callable[[ByteServer], bool]) -> None:
         """Wait until this is so; it is asked again whenever something has changed."""
         with self._changed:
             assert self._changed.wait_for(lambda: true(self), PATIENCE), "the server waited in vain"
@@ -196,7 +199,9 @@ class ByteServer:
     def _serve(self, accepted: socket.socket, number: int) -> None:
         try:
             if self._context is not None:
-                accepted = self._context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
+                accepted = self._context.wrap_socket(
+                    accepted, server_side=True, do_handshake_on_connect=False
+                )
                 with self._changed:
                     self._state.sockets[number] = accepted
                 accepted.do_handshake()
@@ -204,10 +209,10 @@ class ByteServer:
         except (OSError, ClientLeft, Refused):
             pass  # what the client sees is what tests look at
         finally:
+            accepted.close()
             with self._changed:
                 del self._state.sockets[number]
                 self._changed.notify_all()
-            accepted.close()
 
     def _converse(self, accepted: socket.socket, wire: Wire, number: int) -> None:
         then = "keep"
@@ -219,15 +224,12 @@ class ByteServer:
             then = play.then
         if then == "reset":
             wire.reset()
-        elif then == "close":
-            accepted.shutdown(socket.SHUT_WR) if play.read == "all" else None
-        else:
+        elif then == "stall":
             self._mark(number, quiet=True)
-            self._stall(accepted)
-
-    def _stall(self, accepted: socket.socket) -> None:
-        while accepted.recv(65536):
-            pass
+            while accepted.recv(65536):
+                pass
+        elif then == "close" and isinstance(accepted, ssl.SSLSocket):
+            accepted.unwrap()
 
     def _receive(self, wire: Wire, number: int) -> Play:
         head, body = wire.read_head(), ReceivedBody()
@@ -241,9 +243,7 @@ class ByteServer:
         finally:
             with self._changed:
                 self._state.requests.append(
-                    Asked(
-                        head.method, head.path, head.headers.pairs, bytes(body.kept), body.complete, number
-                    )
+                    Asked(head.method, head.path, head.headers.pairs, bytes(body.kept), body.complete, number)
                 )
                 self._changed.notify_all()
         return play
@@ -252,9 +252,3 @@ class ByteServer:
         with self._changed:
             (self._state.quiet.add if quiet else self._state.quiet.discard)(number)
             self._changed.notify_all()
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    WaitedFor = Callable[[ByteServer], bool]

@@ -261,8 +261,10 @@ def failures(client: Client) -> str | None:
         as_value_error: ValueError = error
         return str(as_value_error)
     except (IncompleteReply, StreamTruncated, StreamError, Cancelled, TotalTimeout) as error:
-        assert_type(error.partial, ChatReply | GenerateReply | Progress | None)
-        return error.partial.text if isinstance(error.partial, ChatReply) else None
+        assert_type(error.partial, ChatReply | GenerateReply | None)
+        assert_type(error.progress, Progress | None)
+        assert_type(error.partial_text, str)
+        return error.partial_text
     except (ConnectionFailed, OllamaTimeout) as error:
         assert_type(error.retryable, bool)
         return None
