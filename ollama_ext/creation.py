@@ -18,7 +18,7 @@ import msgspec
 from .errors import InvalidArgument
 from .hints import OllamaWarning
 from .hints import _warn as warn  # pyright: ignore[reportPrivateUsage] -- at the line of the user's program
-from .model_directory import files_of, is_utf8, upload_names
+from .model_directory import files_of, is_utf8, shown_path, upload_names
 from .modelfile import parse_modelfile
 from .parameters import DEPRECATED, parameter_value
 
@@ -173,7 +173,7 @@ class _Reader:
                 self._fields["from"] = value
                 return
             raise _refused(
-                f"{_line(command)}: there is nothing at {str(path)!r} (relative paths start at "
+                f"{_line(command)}: there is nothing at {shown_path(path)} (relative paths start at "
                 f"{str(self._directory)!r}); for a blob that is on the server pass its digest in files=, "
                 "adapters= or draft_files=",
                 "modelfile",
@@ -185,7 +185,7 @@ class _Reader:
         other = "draft" if name == "model" else "model"
         if any(path.resolve() == source.resolve() for source in self._sources[other]):
             raise _refused(
-                f"{_line(command)}: FROM and DRAFT are the same path, {str(path)!r}; the draft model must "
+                f"{_line(command)}: FROM and DRAFT are the same path, {shown_path(path)}; the draft model must "
                 "be another, smaller one",
                 "modelfile",
             )
@@ -250,13 +250,13 @@ def _content(path: Path) -> bytes:
         raise _refused(_missing(path), "modelfile")
     if path.is_dir():
         raise _refused(
-            f"{str(path)!r} is a directory: pass the Modelfile in it (and a directory of weights as files=)",
+            f"{shown_path(path)} is a directory: pass the Modelfile in it (and a directory of weights as files=)",
             "modelfile",
         )
     try:
         return path.read_bytes()
     except OSError as error:
-        raise _refused(f"{str(path)!r} cannot be read ({error.strerror})", "modelfile") from None
+        raise _refused(f"{shown_path(path)} cannot be read ({error.strerror})", "modelfile") from None
 
 
 def _exists(path: Path, argument: str) -> bool:
@@ -266,13 +266,13 @@ def _exists(path: Path, argument: str) -> bool:
         return False
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         reason = error.strerror if isinstance(error, OSError) else error
-        raise _refused(f"{str(path)!r} cannot be read ({reason})", argument) from None
+        raise _refused(f"{shown_path(path)} cannot be read ({reason})", argument) from None
     return True
 
 
 def _missing(path: Path) -> str:
     hint = "; for the home directory write .expanduser()" if str(path).startswith("~") else ""
-    return f"there is nothing at {str(path)!r}{hint}"
+    return f"there is nothing at {shown_path(path)}{hint}"
 
 
 def _checked_name(name: str, argument: str) -> str:

@@ -36,13 +36,14 @@ _WEIGHTS = (
 # but since 0.12.11 its client does not find them any more.
 _ADAPTER_WEIGHTS = (("adapters.safetensors", None), ("adapter_model.safetensors", None))
 _MOST_SHOWN = 3
+_LONGEST_SHOWN = 300
 
 
 class _Unfit(Exception):
     """A file or directory that cannot be what it is wanted for; the text says why."""
 
     def __init__(self, path: Path, fault: str) -> None:
-        super().__init__(f"{str(path)!r} {fault}")
+        super().__init__(f"{shown_path(path)} {fault}")
         self.path = path
 
 
@@ -89,6 +90,12 @@ def upload_names(paths: Collection[Path], argument: str) -> dict[str, Path]:
                 argument=argument,
             )
     return names
+
+
+def shown_path(path: Path) -> str:
+    """Return a path for a message: quoted, and not longer than one reads."""
+    text = str(path)
+    return repr(text) if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]!r}..."
 
 
 def is_utf8(text: str) -> bool:

@@ -126,10 +126,10 @@ def _refuse_unknown(name: str, argument: str) -> NoReturn:
     known = sorted((*_INTEGERS, *_FLOATS, *_BOOLEANS, *_TEXTS))
     meant = get_close_matches(name.lower(), known, n=1)
     if not name:
-        remedy = "write its name after a single space"
+        remedy = "write its name after a single space."
     elif meant:
         remedy = f"did you mean {meant[0]!r}?"
     else:
-        remedy = f"write one of {', '.join(known)}"
+        remedy = f"write one of {', '.join(known)}."
     fault = f"there is no parameter {name[:_LONGEST_SHOWN]!r}"
     raise InvalidArgument(f"{argument}: {fault}: {remedy}", argument=argument)

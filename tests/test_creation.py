@@ -179,7 +179,10 @@ MODELFILES: list[tuple[str, tuple[dict[str, Any], Files, Files, Files] | None]] 
     ("FROM a\nFROM b", ({"from": "b"}, [], [], [])),
     ("FROM llama3", None),  # the directory, which holds no model
     ("FROM a.gguf/x", None),
-    ('FROM ""', ({}, ["a.gguf", "lora.gguf"], [], [])),  # this directory; the link leads to a.gguf
+    (
+        'FROM ""',
+        ({}, ["a.gguf", "lora.gguf", "st/config.json"], [], []),
+    ),  # this directory; a link leads to a.gguf
     ("FROM a\nADAPTER lora.gguf", ({"from": "a"}, [], ["lora.gguf"], [])),
     ("FROM a\nADAPTER a.gguf\nADAPTER lora.gguf", ({"from": "a"}, [], ["lora.gguf"], [])),
     ("FROM a\nADAPTER nothing", None),
@@ -511,9 +514,10 @@ def test_files_of_another_type_are_refused_with_the_remedy(value: Any) -> None:
 
 
 def test_a_huge_value_makes_a_short_message() -> None:
-    for value in ({"x": "y" * 100_000}, {"/" * 100_000: DIGEST}, "z" * 100_000):
+    values: list[Any] = [{"x": "y" * 100_000}, {"/" * 100_000: DIGEST}, "z" * 100_000]
+    for value in values:
         with refusal(argument="files") as caught:
-            checked_files(value, "files")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] -- the point
+            checked_files(value, "files")
         assert len(caught.value.message) < 700
     with pytest.raises(InvalidArgument) as refused:
         creation_from_modelfile("FROM a\nADAPTER ./" + "z" * 100_000)

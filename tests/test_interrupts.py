@@ -139,7 +139,7 @@ def test_ctrl_c_within_the_parser_of_http_is_still_ctrl_c() -> None:
     class Interrupted(Message):
         """One in whose method the signal is noticed."""
 
-        def on_header(self, name: bytes, value: bytes) -> None:
+        def on_header(self, name: bytes, value: bytes) -> None:  # noqa: ARG002 - the parser's own call
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

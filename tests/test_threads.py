@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import gc
 import math
-import os
 import random
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from background import background, wait_until
-from scripts import CHAT, PULL, STEPS, STREAM, finished, silent_after, started
+from scripts import CHAT, PULL, STEPS, STREAM, silent_after, started
 
-from ollama_ext import Client, OllamaError, StreamTruncated, TextDelta, Timeouts, TotalTimeout
-from ollama_ext.testing import FakeOllama
+from ollama_ext import Client, OllamaError, Timeouts, TotalTimeout
 from ollama_ext.transport.limits import Limits
 from ollama_ext.transport.pool import Pool
 
 if TYPE_CHECKING:
+    from ollama_ext.testing import FakeOllama
     from ollama_ext.transport.connection import Connection
 
 THREADS, ROUNDS = 32, 8
@@ -86,8 +85,8 @@ def test_no_more_connections_are_open_at_a_time_than_is_allowed(server: FakeOlla
     with Client(server.url, max_connections=3) as client:
         streams = [client.chat_stream("m", "hi") for _ in range(3)]
         with background(client.server_version) as waiting:
-            pool = client._calls.transport._way.pool  # noqa: SLF001 # type: ignore[attr-defined]  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType] - tells who waits
-            wait_until(lambda: pool._changed._waiters)  # noqa: SLF001  # pyright: ignore[reportUnknownMemberType, reportUnknownLambdaType, reportUnknownArgumentType]
+            way: Any = client._calls.transport._way  # noqa: SLF001 - tells who waits
+            wait_until(lambda: way.pool._changed._waiters)  # noqa: SLF001
             assert server.connections == 3
             assert not waiting.done()
             streams[1].close()
@@ -117,10 +116,12 @@ class LateLimits(Limits):
     """Limits of a call whose time is over at the very moment at which it is its turn."""
 
     def __init__(self) -> None:
+        """Start the count."""
         super().__init__(Timeouts())
         self.checks = 0
 
     def check(self) -> None:
+        """Be too late the third time."""
         self.checks += 1
         if self.checks == 3:  # after it was woken
             raise TotalTimeout("too late")
@@ -133,16 +134,19 @@ class FakeConnection:
     reused = False
 
     def is_stale(self) -> bool:
+        """Be as good as new."""
         return False
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def test_a_call_that_gives_up_when_it_is_its_turn_lets_the_next_one_have_it() -> None:
     connection: Connection = FakeConnection()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     pool = Pool(lambda _: connection, 1, 1, 60)
     held = pool.take(Limits(Timeouts()))
-    waiters = pool._changed._waiters  # type: ignore[attr-defined] # noqa: SLF001  # pyright: ignore
+    condition: Any = pool._changed  # noqa: SLF001 - tells who waits
+    waiters = condition._waiters  # noqa: SLF001
     with background(lambda: pool.take(LateLimits())) as late:
         wait_until(lambda: len(waiters) == 1)
         with background(lambda: pool.take(Limits(Timeouts()))) as patient:
@@ -192,13 +196,19 @@ def test_closing_a_client_ends_the_calls_of_all_threads(server: FakeOllama) -> N
     server.wait_for_disconnect(2)
 
 
+def all_calls(client: Client) -> None:
+    """Make one call of each kind."""
+    for kind in range(4):
+        one_call(client, kind, kind)
+
+
 @pytest.mark.usefixtures("nothing_left_open")
 def test_closing_a_client_at_any_moment_ends_each_call_in_a_known_way(server: FakeOllama) -> None:
     chance = random.Random(4)  # noqa: S311 - guards nothing
     for _ in range(40):
         client = Client(server.url, retry=None)
         closer = threading.Timer(chance.uniform(0, 0.004), client.close)
-        with background(lambda: [one_call(client, kind, kind) for kind in range(4)]) as calls:  # noqa: B023 - ends here
+        with background(partial(all_calls, client)) as calls:
             closer.start()
             try:
                 calls.result(20)
@@ -241,7 +251,7 @@ if child == 0:
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 print(client.server_version(), flush=True)
 sys.stdin.readline()
-print(stream.finish().text, flush=True)
+stream.close()
 client.close()
 """
 LEAVE = {
@@ -250,3 +260,28 @@ LEAVE = {
     "by a collected stream": "del stream; gc.collect(); os._exit(0)",
     "by a with block": "\n    with client, stream:\n        sys.exit()",
 }
+
+
+@pytest.mark.parametrize("leave", LEAVE)
+def test_a_child_is_told_to_make_its_own_client_and_harms_nothing_of_its_parents(
+    server: FakeOllama, leave: str
+) -> None:
+    server.on("POST", CHAT, silent_after(STREAM, 1))
+    with subprocess.Popen(  # noqa: S603 - our own script
+        [sys.executable, "-W", "error", "-c", FORK.replace("{leave}", LEAVE[leave]), server.url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        assert parent.stderr is not None
+        assert parent.stdout.readline() == "a\n"
+        version = parent.stdout.readline()
+        assert version.startswith("0.33"), parent.stderr.read()
+        asked = next(request for request in server.requests if request.path == CHAT)
+        assert not asked.disconnected  # the stream of the parent lives on
+        parent.stdin.write("go on\n")
+        parent.stdin.close()
+        assert parent.wait(20) == 0, parent.stderr.read()
