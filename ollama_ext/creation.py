@@ -185,8 +185,8 @@ class _Reader:
         other = "draft" if name == "model" else "model"
         if any(path.resolve() == source.resolve() for source in self._sources[other]):
             raise _refused(
-                f"{_line(command)}: FROM and DRAFT are the same path, {shown_path(path)}; the draft model must "
-                "be another, smaller one",
+                f"{_line(command)}: FROM and DRAFT are the same path, {shown_path(path)}; the draft model "
+                "must be another, smaller one",
                 "modelfile",
             )
         self._sources[name].append(path)
@@ -250,7 +250,7 @@ def _content(path: Path) -> bytes:
         raise _refused(_missing(path), "modelfile")
     if path.is_dir():
         raise _refused(
-            f"{shown_path(path)} is a directory: pass the Modelfile in it (and a directory of weights as files=)",
+            f"{shown_path(path)} is a directory: pass the Modelfile in it (and weights as files=)",
             "modelfile",
         )
     try:

@@ -280,7 +280,8 @@ def test_a_modelfile_gives_the_request_that_ollama_sends(
         return
     fields, *files = outcome
     creation = creation_from_modelfile(place / "Modelfile")
-    assert creation == Creation(fields, *(dict(places(place, names)) for names in files))
+    expected: list[Any] = [dict(places(place, names)) for names in files]
+    assert creation == Creation(fields, *expected)
 
 
 def test_paths_of_a_text_start_at_the_current_directory(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -472,7 +473,12 @@ def test_the_directory_of_an_adapter_is_found(weights: str, tmp_path: Path) -> N
 
 
 def test_a_mapping_names_files_and_digests(place: Path) -> None:
-    files = {"a/b.gguf": place / "a.gguf", "c \\ \xe9": place / "link.gguf", "...": DIGEST, ".": DIGEST}
+    files: dict[str, Path | str] = {
+        "a/b.gguf": place / "a.gguf",
+        "c \\ \xe9": place / "link.gguf",
+        "...": DIGEST,
+        ".": DIGEST,
+    }
     assert checked_files(files, "files") == files
     assert checked_files({}, "adapters") == {}
 

@@ -175,6 +175,7 @@ class Exchange:
                 yield message.take()
             receive = self._open_connection().receive
             while not message.complete:
+                message.check()
                 data = receive(limit if limits.deadline is None else limits.left(limit))
                 if data:
                     message.feed(data)
@@ -210,7 +211,7 @@ class Exchange:
         Nothing depends on it: it gives up after a second, and no failure comes out of it.
         """
         try:
-            if not self.closed and not self._message.complete:
+            if not (self.closed or self._message.complete or self._message.fault):
                 connection = self._open_connection()
                 self._message.feed(connection.receive(self._limits.left(DRAIN_LIMIT)))
         except (OllamaError, OSError, MalformedAnswer):

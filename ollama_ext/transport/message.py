@@ -33,6 +33,7 @@ class Message:
         head_done: Whether status and headers are there.
         complete: Whether the body is, too.
         pieces: What has arrived of the body and was not taken yet.
+        fault: What is wrong with the bytes that follow those pieces, or None.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Message:
         "_parser",
         "_surplus",
         "complete",
+        "fault",
         "head_done",
         "headers",
         "on_body",
@@ -60,6 +62,7 @@ class Message:
         self.on_body: Callable[[bytes], None] = self.pieces.append if self._has_body else self._on_surplus
         self._keeps_alive = False
         self._surplus = False
+        self.fault: MalformedAnswer | None = None
         self._fed = 0
         # It calls the methods of this object, so the two hold each other until `release`.
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
@@ -72,8 +75,10 @@ class Message:
         """Take the next bytes.
 
         Raises:
-            MalformedAnswer: They do not go on as an answer.
+            MalformedAnswer: They do not go on as an answer. If a part of them did, this is left in `fault`,
+                for what arrived before may be all that matters.
         """
+        self.check()
         if self._parser is None:
             raise MalformedAnswer("it is at its end")
         try:
@@ -86,7 +91,9 @@ class Message:
             if raised is not None and not isinstance(raised, MalformedAnswer):
                 raise raised from None  # Ctrl-C
             if not self.complete:  # else it is what follows that is wrong
-                raise MalformedAnswer(str(error)) from None
+                self.fault = MalformedAnswer(str(error))
+                if not self.head_done or not self.pieces:
+                    raise self.fault from None
         if not self.head_done:
             self._fed += len(data)
             if self._fed > _LONGEST_HEAD:
@@ -113,6 +120,11 @@ class Message:
         """Return the value of a header, given in lower case; several are joined by commas."""
         values = [value for key, value in self.headers if key.lower() == name]
         return b", ".join(values).decode("latin-1") if values else None
+
+    def check(self) -> None:
+        """Raise the fault, now that what came before it was taken."""
+        if self.fault is not None:
+            raise self.fault
 
     def take(self) -> bytes:
         """Return what has arrived of the body since the last look."""

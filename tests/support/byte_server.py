@@ -1,4 +1,4 @@
-"""A server that answers each request with exactly these bytes: whatever an HTTP/1.1 server does, or should not.
+"""A server that answers each request with exactly these bytes: what HTTP/1.1 servers do, or should not.
 
 `FakeOllama` answers as Ollama would; this one as nobody should. Connections are kept, so that tests see which
 answers leave a connection that can be used again.

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import inspect
 import math
 import socket
 import ssl
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 import trustme
-from ollama_openapi.types import Request
 from sockets import ask
 from streams import chunk, line
 
@@ -25,15 +21,13 @@ from ollama_ext import (
     InvalidArgument,
     InvalidResponse,
     OllamaError,
-    OllamaTimeout,
     ReplyStream,
     StreamNotFinished,
     StreamTruncated,
     TextDelta,
-    parse_host,
-    transport,
 )
 from ollama_ext.testing import Body, FakeOllama, Json, Lines, Raw, Recording, Response
+from ollama_ext.transport import exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +63,7 @@ WHOLE = Lines(chunk("a"), chunk("b", done=True))
 def test_a_reply_is_whole_once_its_last_chunk_came_whatever_the_connection_does_next(
     ending: Response, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_DRAIN_LIMIT", 0.02)
+    monkeypatch.setattr(exchange, "DRAIN_LIMIT", 0.02)
     with FakeOllama() as server, Client(server.url) as client:
         server.on("POST", CHAT, ending, WHOLE)
         with client.chat_stream("m", "hi") as stream:
@@ -82,7 +76,7 @@ def test_a_reply_is_whole_once_its_last_chunk_came_whatever_the_connection_does_
 def test_a_server_that_does_not_end_the_body_is_left_after_a_while(
     server: FakeOllama, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_DRAIN_LIMIT", 0.02)
+    monkeypatch.setattr(exchange, "DRAIN_LIMIT", 0.02)
     server.on("POST", CHAT, WHOLE.stall(math.inf, at=len(WHOLE.body)))
     assert client.chat_stream("m", "hi").finish().text == "ab"
     server.wait_for_disconnect()
@@ -117,46 +111,6 @@ def test_the_connection_of_a_finished_stream_serves_the_next_call(
         read(client.chat_stream("m", "hi"))
     client.server_version()
     assert server.connections == 1
-
-
-def test_a_watchdog_that_wakes_too_late_leaves_the_connection_alone(
-    server: FakeOllama, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alarms: list[Callable[[], None]] = []
-
-    class LateTimer:
-        """A timer that was about to run when it was cancelled."""
-
-        daemon = False
-
-        def __init__(self, _seconds: float, function: Callable[[], None]) -> None:
-            alarms.append(function)
-
-        def start(self) -> None: ...
-        def cancel(self) -> None: ...
-
-    monkeypatch.setattr(threading, "Timer", LateTimer)
-    server.on("POST", CHAT, WHOLE.stall(0.02, at=len(WHOLE.body)), STALLED)
-    client.chat_stream("m", "hi").finish()
-    with client.chat_stream("m", "hi") as stream:  # on the same connection
-        assert next(stream) == TextDelta("a")
-        for wake in alarms:
-            wake()
-        assert len(alarms) == server.connections == 1
-        assert not server.requests[-1].disconnected
-
-
-def test_a_thread_that_cannot_be_started_costs_the_connection_not_the_reply(
-    server: FakeOllama, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    server.on("POST", CHAT, WHOLE.stall(math.inf, at=len(WHOLE.body)))
-    stream = client.chat_stream("m", "hi")
-    next(stream)
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert stream.finish().text == "ab"
 
 
 # -- leaving early
@@ -255,67 +209,14 @@ def test_a_closed_client_says_so(server: FakeOllama) -> None:
     assert server.requests == []
 
 
-# -- what the stack raises
-
-
-def exceptions_of_httpx() -> list[type[Exception]]:
-    classes = [each for _, each in inspect.getmembers(httpx, inspect.isclass) if issubclass(each, Exception)]
-    assert len(classes) > 20
-    return classes
-
-
-@pytest.mark.parametrize("kind", exceptions_of_httpx())
-def test_no_exception_of_the_http_stack_escapes(kind: type[Exception]) -> None:
-    request = httpx.Request("GET", "http://x")
-    if kind is httpx.HTTPStatusError:
-        error: Exception = httpx.HTTPStatusError("x", request=request, response=httpx.Response(500))
-    elif "message" in inspect.signature(kind).parameters:
-        error = kind("x")
-    else:
-        error = kind()
-    with (
-        pytest.raises(OllamaError) as caught,
-        transport.Transport(parse_host("x"), {}).errors(Request(method="GET", path="/p")),
-    ):
-        raise error
-    assert caught.value.request is not None
-    assert caught.value.request.url == "http://x:11434/p"
-    assert isinstance(caught.value, OllamaTimeout) == issubclass(kind, httpx.TimeoutException)
-
-
-def test_a_mistake_of_our_own_is_not_taken_for_one_of_the_stack() -> None:
-    about = transport.Transport(parse_host("x"), {}).errors(Request(method="GET", path="/p"))
-    with pytest.raises(RuntimeError, match="ours"), about:
-        raise RuntimeError("ours")
-
-
 def test_nobody_listening_is_a_failed_connection_with_advice() -> None:
     with socket.socket() as placeholder:
         placeholder.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{placeholder.getsockname()[1]}"
-        with Client(url) as client:
+        with Client(url, retry=None) as client:
             for call in (client.list_models, lambda: client.chat_stream("m", "x")):
                 with pytest.raises(ConnectionFailed, match=f"{url} .*is Ollama running there"):
                     call()
-
-
-@pytest.mark.parametrize("kernel", [True, False], ids=["limit of the kernel", "limit of the stack"])
-def test_a_silent_server_is_a_time_out_with_what_had_arrived(
-    server: FakeOllama, monkeypatch: pytest.MonkeyPatch, *, kernel: bool
-) -> None:
-    monkeypatch.setattr(transport, "_KERNEL_LIMITS", kernel)
-    monkeypatch.setattr(transport, "_TIMEOUT", httpx.Timeout(0.05))
-    with Client(server.url) as client:
-        server.on("POST", CHAT, STALLED)
-        with pytest.raises(OllamaTimeout, match=r"silent for 0\.05 s") as caught:
-            client.chat_stream("m", "x").finish()
-        assert caught.value.partial is not None
-        assert (caught.value.partial.text, caught.value.status) == ("a", 200)
-        server.on("POST", CHAT, WHOLE.delay(math.inf))
-        for call in (client.chat, client.chat_stream):
-            with pytest.raises(OllamaTimeout) as caught:
-                call("m", "x")
-            assert (caught.value.partial, caught.value.status, caught.value.model) == (None, None, "m")
 
 
 # -- encodings, proxies
@@ -342,16 +243,22 @@ def test_an_answer_that_is_not_compressed_as_it_says_is_invalid(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("HTTP_PROXY", "nonsense://x:1"), ("ALL_PROXY", "socks5://x:1"), ("SSL_CERT_FILE", "/no/such/file")],
+    ("name", "value"), [("HTTPS_PROXY", "nonsense://x:1"), ("ALL_PROXY", "socks5://x:1")]
 )
-def test_an_environment_that_cannot_be_used_is_said_when_the_client_is_made(
+def test_a_proxy_that_cannot_be_used_is_said_when_the_client_is_made(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(InvalidArgument, match=name):
         Client("https://ollama.example")
     Client("localhost").close()  # which no proxy can reach
+    Client("https://ollama.example", trust_env=False).close()
+
+
+def test_certificates_that_cannot_be_used_are_said_at_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
+    with Client("https://127.0.0.1:1") as client, pytest.raises(InvalidArgument, match="SSL_CERT_FILE"):
+        client.server_version()
 
 
 def test_a_proxy_of_the_environment_is_used_for_other_machines_only(
@@ -366,40 +273,6 @@ def test_a_proxy_of_the_environment_is_used_for_other_machines_only(
         assert (len(proxy.requests), len(server.requests)) == (1, 1)
 
 
-# -- threads
-
-
-@pytest.mark.usefixtures("nothing_left_open")
-def test_one_client_serves_many_threads() -> None:
-    threads, rounds = 32, 8
-    barrier = threading.Barrier(threads)
-
-    def work(client: Client, number: int) -> None:
-        # A spelling of its own for each thread: the server echoes it, so that mixed-up answers show.
-        letters = zip("smollm", f"{number:06b}", strict=True)
-        model = "".join(letter.upper() if bit == "1" else letter for letter, bit in letters) + "2:135m"
-        barrier.wait(20)
-        for turn in range(rounds):
-            match (number + turn) % 4:
-                case 0:
-                    assert client.chat(model, "hi").result.model == model
-                case 1:
-                    assert client.chat_stream(model, "hi").finish().result.model == model
-                case 2:
-                    with client.generate_stream(model, "hi") as stream:
-                        next(stream)
-                        assert stream.partial.result.model == model
-                case _:
-                    embeddings = client.embed("all-minilm:l6-v2", ["x"] * (number + 1)).embeddings
-                    assert len(embeddings) == number + 1
-
-    with FakeOllama() as server, Client(server.url) as client:
-        with ThreadPoolExecutor(threads) as pool:
-            for done in [pool.submit(work, client, number) for number in range(threads)]:
-                done.result()
-        assert len(server.requests) == threads * rounds
-
-
 # -- what calls leave behind
 
 
@@ -409,24 +282,6 @@ def test_cookies_are_not_kept(server: FakeOllama) -> None:
         client.server_version()
         client.server_version()
     assert [each.headers.get("cookie") for each in server.requests] == [None, None]
-
-
-def test_a_stream_that_another_thread_reads_is_left_alone(server: FakeOllama) -> None:
-    server.on("POST", CHAT, STALLED)
-    with Client(server.url) as client, ThreadPoolExecutor(1) as pool:
-        stream = client.chat_stream("m", "x")
-        next(stream)  # the text before the stall
-        events: Any = iter(stream)
-        read = pool.submit(list, events)
-        while not events.gi_running:
-            pass  # until the other thread waits for the server
-        for use in (stream.close, stream.finish, lambda: next(stream), lambda: list(stream)):
-            with pytest.raises(OllamaError, match="another thread is reading this stream"):
-                use()
-        assert not server.requests[0].disconnected
-        server.stop()
-        with pytest.raises(StreamTruncated):
-            read.result()
 
 
 # -- certificates
