@@ -38,7 +38,7 @@ _VERSION = re.compile(
     rf"v?({_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}"
     rf"(?:-{_PRERELEASE}(?:\.{_PRERELEASE})*)?(?:\+{_BUILD}(?:\.{_BUILD})*)?)?)?)"
 )
-_LONGEST_SHOWN = 200
+_LONGEST_SHOWN = 300
 
 
 class Creation(msgspec.Struct, frozen=True):
@@ -70,7 +70,8 @@ def creation_from_modelfile(modelfile: Path | str) -> Creation:
 
     Three things are refused here that Ollama's client leaves to the server, or tells nobody: a FROM that
     can only be a path where there is nothing, a link to nothing in a directory, and what is no regular
-    file. Two are accepted: a directory that is itself a link, and one with wildcards in its name.
+    file. Three are accepted: a directory that is itself a link, one with wildcards in its name, and for
+    ADAPTER one of safetensors.
 
     Args:
         modelfile: A file, whose relative paths start at its directory; or the text itself, whose

@@ -115,7 +115,7 @@ def _text(value: str | Unset | None) -> str:
 
 def _warn(message: str, category: type[OllamaWarning]) -> None:
     """Warn about the line of the user's program, however deep in this package it was noticed."""
-    level, frame = 2, sys._getframe(1)  # noqa: SLF001 - `warnings` can skip files only from Python 3.12 on
+    level, frame = 2, sys._getframe(1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - only 3.12 can skip files
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)

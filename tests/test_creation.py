@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from ollama_ext import OllamaWarning
 from ollama_ext.creation import Creation, checked_files, creation_from_modelfile, model_files
 from ollama_ext.errors import InvalidArgument
+from ollama_ext.model_directory import upload_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -426,11 +428,22 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -
     assert "not a regular file" in caught.value.message
 
 
-def test_a_name_that_is_not_utf8_cannot_be_sent(tmp_path: Path) -> None:
-    path = tmp_path / os.fsdecode(b"\xff.gguf")
-    path.write_bytes(GGUF)
+@pytest.mark.parametrize("step", ["iterdir", "open", "read_bytes"])
+def test_what_may_not_be_read_is_told(step: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    # Taking the permission away from the file would not stop root.
+    monkeypatch.setattr(Path, step, refuse)
+    source = {"iterdir": place / "st", "open": place / "a.gguf", "read_bytes": place / "lora.gguf"}[step]
+    with pytest.raises(InvalidArgument) as caught:
+        _ = creation_from_modelfile(source) if step == "read_bytes" else model_files(source)
+    assert f"{str(source)!r} cannot be read (Permission denied)" in caught.value.message
+
+
+def test_a_name_that_is_not_utf8_cannot_be_sent() -> None:
     with refusal(argument="source") as caught:
-        model_files(path)
+        upload_names([Path("/m/\udcff.gguf")], "source")
     assert "not UTF-8" in caught.value.message
 
 
@@ -439,7 +452,7 @@ def test_a_name_that_is_not_utf8_cannot_be_sent(tmp_path: Path) -> None:
     [
         (Path("/no/such/file.gguf"), "nothing at '/no/such/file.gguf'"),
         (Path("~/no-such-file.gguf"), "expanduser()"),
-        (Path("/proc/self/environ/x"), "cannot be read"),
+        (Path(__file__, "x"), "cannot be read (Not a directory)"),
         (Path("a\x00b"), "cannot be read"),
         ("a.gguf", "must be a pathlib.Path, not str ('a.gguf')"),
         (None, "not NoneType"),

@@ -229,6 +229,10 @@ def test_a_command_is_written_so_that_it_reads_back(command: Command, text: str)
     assert parse_modelfile(f"FROM m\n{text}").commands[1:] == [command]
 
 
+def test_a_command_that_no_modelfile_can_hold_is_written_as_ollama_writes_it() -> None:
+    assert str(Command("system", 'a """\nb')) == 'SYSTEM """a """\nb"""'
+
+
 def test_a_modelfile_is_written_one_command_a_line() -> None:
     text = 'from a\n\n# c\nPARAMETER stop "b"\nMessage user   """\nhi"""'
     assert str(parse_modelfile(text)) == 'FROM a\nPARAMETER stop b\nMESSAGE user "\nhi"\n'

@@ -85,7 +85,7 @@ def test_no_more_connections_are_open_at_a_time_than_is_allowed(server: FakeOlla
     with Client(server.url, max_connections=3) as client:
         streams = [client.chat_stream("m", "hi") for _ in range(3)]
         with background(client.server_version) as waiting:
-            way: Any = client._calls.transport._way  # noqa: SLF001 - tells who waits
+            way: Any = client._calls.transport._way  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - tells who waits
             wait_until(lambda: way.pool._changed._waiters)  # noqa: SLF001
             assert server.connections == 3
             assert not waiting.done()
@@ -145,7 +145,7 @@ def test_a_call_that_gives_up_when_it_is_its_turn_lets_the_next_one_have_it() ->
     connection: Connection = FakeConnection()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     pool = Pool(lambda _: connection, 1, 1, 60)
     held = pool.take(Limits(Timeouts()))
-    condition: Any = pool._changed  # noqa: SLF001 - tells who waits
+    condition: Any = pool._changed  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - tells who waits
     waiters = condition._waiters  # noqa: SLF001
     with background(lambda: pool.take(LateLimits())) as late:
         wait_until(lambda: len(waiters) == 1)

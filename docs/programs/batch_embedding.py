@@ -2,6 +2,7 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +14,7 @@ def main(file: str, model: str = "all-minilm") -> None:
     texts = Path(file).read_text(encoding="utf-8").splitlines()
     batches = [texts[start : start + 64] for start in range(0, len(texts), 64)]
     with Client() as ollama, ThreadPoolExecutor(4) as threads:
-        replies = list(threads.map(lambda batch: ollama.embed(model, batch), batches))
+        replies = list(threads.map(partial(ollama.embed, model), batches))
     vectors = list(chain.from_iterable(reply.embeddings for reply in replies))  # in the order of the lines
     usage = sum((reply.usage for reply in replies), EMPTY_USAGE)
     print(f"{len(vectors)} vectors of {len(vectors[0])} numbers from {usage.input_tokens} tokens")

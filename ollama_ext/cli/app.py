@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from functools import wraps
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -173,7 +174,8 @@ def root(
 
 def run() -> int:
     """Run the command of this process; return its exit code."""
-    from . import doctor, inference, models, transfers  # noqa: F401, PLC0415 - each adds its verbs
+    for name in ("models", "inference", "transfers", "doctor"):
+        import_module(f"ollama_ext.cli.{name}")  # each adds its verbs
 
     try:
         app(standalone_mode=True)

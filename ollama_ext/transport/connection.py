@@ -8,7 +8,7 @@ import ssl
 import struct
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +91,7 @@ class Connection:
         self._read_limit = limit
         if self._encrypted:
             self._write_limit = limit
-            self._socket.settimeout(limit)
+            self._socket.settimeout(None if limit is None else max(limit, _SHORTEST))
         else:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(limit))
 
@@ -134,26 +134,33 @@ def dial(
         OSError: It failed; `ssl.SSLError` where TLS did.
     """
     end = None if limit is None else monotonic() + limit
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a part of the name is empty, or too long
+        raise socket.gaierror(socket.EAI_NONAME, f"not a host name: {error}") from error
     failure: OSError | None = None
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         # A dead first address must not eat the time of those after it.
         share = None if end is None else (end - monotonic()) / (len(addresses) - number)
         if share is not None and share <= 0:
             raise TimeoutError
-        connecting = socket.socket(family, kind, protocol)
         try:
-            connecting.settimeout(share)
-            connecting.connect(address)
-        except OSError as error:
-            connecting.close()
+            connected = _connected(socket.socket(family, kind, protocol), address, share)
+        except OSError as error:  # such as a family of addresses that this machine does not have
             failure = error
-        except BaseException:  # Ctrl-C
-            connecting.close()
-            raise
         else:
-            return _prepare(connecting, end, tls, server_name)
+            return _prepare(connected, end, tls, server_name)
     raise failure or OSError(f"no address for {host}")
+
+
+def _connected(connecting: socket.socket, address: Any, limit: float | None) -> socket.socket:
+    try:
+        connecting.settimeout(limit)
+        connecting.connect(address)
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
 
 
 def _prepare(

@@ -33,14 +33,15 @@ def decompressed(encoding: str, reads: Iterable[bytes]) -> Generator[bytes]:
             f"it is compressed with {encoding[:40]!r}, which was not asked for: see the proxy in between"
         )
     unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+    empty = True  # as of HEAD
     try:
         for data in reads:
-            packed = data
+            packed, empty = data, False
             while packed:
                 if piece := unpacker.decompress(packed, _MOST_AT_ONCE):
                     yield piece
                 packed = unpacker.unconsumed_tail
     except zlib.error as error:
         raise MalformedAnswer(f"it is not compressed as its headers say: {error}") from None
-    if not unpacker.eof:
+    if not (unpacker.eof or empty):
         raise MalformedAnswer("its compressed body ends too early")

@@ -79,15 +79,19 @@ class Exchange:
         """
         try:
             broken = self._send(head, body)
-            try:
-                self._receive_head()
-            except (OSError, EOFError):
-                if broken is None:
-                    raise
-                # A server may close while we still send, and its answer come through all the same, or not.
-                raise broken from None
+        except OllamaError as error:
+            raise self._failed(error, None) from None
+        except BaseException:  # Ctrl-C, or of the body's own making, such as a file that cannot be read
+            self._abandon()
+            raise
+        if broken is not None:
+            self._message.spoil()
+        try:
+            self._receive_head()
         except _FAILURES as error:
-            raise self._failed(error, self._limits.timeouts.first_byte) from _cause(error)
+            # A server may close while we still send, and its answer come through all the same, or not.
+            failure = broken if broken is not None and isinstance(error, OSError | EOFError) else error
+            raise self._failed(failure, self._limits.timeouts.first_byte) from _cause(failure)
         except BaseException:  # Ctrl-C
             self._abandon()
             raise
@@ -108,9 +112,10 @@ class Exchange:
                 limit = self._limits.timeouts.between
                 if self._limits.ran_out(limit):
                     raise self._limits.total_timeout() from None
-                raise IdleTimeout(
-                    f"{self._url} took nothing of the request for {limit:g} s (Timeouts.between)"
-                ) from None
+                problem = f"{self._url} took nothing of the request for {limit:g} s (Timeouts.between)"
+                if self._open_connection().is_stale():  # it has answered without reading to the end
+                    return OSError(problem)
+                raise IdleTimeout(problem) from None
             except OSError as error:
                 return error
         return None
@@ -175,7 +180,8 @@ class Exchange:
                 yield message.take()
             receive = self._open_connection().receive
             while not message.complete:
-                message.check()
+                if message.fault is not None:
+                    raise message.fault  # now that what came before it was taken
                 data = receive(limit if limits.deadline is None else limits.left(limit))
                 if data:
                     message.feed(data)

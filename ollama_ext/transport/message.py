@@ -6,6 +6,7 @@ are skipped, an answer to HEAD has no body, and what comes after the answer is n
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 import httptools
@@ -13,11 +14,12 @@ import httptools
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Bytes of status line and headers that are read at most (what the stock stack of httpx allows).
-_LONGEST_HEAD: Final = 100 * 1024
+#: Bytes that may come without content: a head (what the stock stack of httpx allows), chunk extensions,
+#: trailers. Without a limit they could fill the memory, or go on for ever.
+_MOST_WITHOUT_CONTENT: Final = 100 * 1024
 
 _SWITCHING_PROTOCOLS: Final = 101
-_OK: Final = 200
+_INTERIM: Final = range(100, 200)
 
 
 class MalformedAnswer(Exception):
@@ -37,10 +39,10 @@ class Message:
     """
 
     __slots__ = (
-        "_fed",
         "_has_body",
         "_keeps_alive",
         "_parser",
+        "_since_content",
         "_surplus",
         "complete",
         "fault",
@@ -63,12 +65,15 @@ class Message:
         self._keeps_alive = False
         self._surplus = False
         self.fault: MalformedAnswer | None = None
-        self._fed = 0
+        self._since_content = 0
         # It calls the methods of this object, so the two hold each other until `release`.
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
-        # As other clients do, for the servers that they were made for.
+        # As other clients do, for the servers that they were made for. What follows an answer that closes is
+        # seen to here: after an interim one it is the answer, else it is surplus.
         self._parser.set_dangerous_leniencies(
-            lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+            lenient_keep_alive=True,
         )
 
     def feed(self, data: bytes) -> None:
@@ -78,26 +83,43 @@ class Message:
             MalformedAnswer: They do not go on as an answer. If a part of them did, this is left in `fault`,
                 for what arrived before may be all that matters.
         """
-        self.check()
         if self._parser is None:
             raise MalformedAnswer("it is at its end")
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             raise MalformedAnswer("it changes to another protocol, which nobody asked for") from None
+        except httptools.HttpParserCallbackError as error:
+            raised = error.__context__
         except httptools.HttpParserError as error:
             self._surplus = True
-            raised = error.__context__  # by one of our methods, which it called
-            if raised is not None and not isinstance(raised, MalformedAnswer):
-                raise raised from None  # Ctrl-C
             if not self.complete:  # else it is what follows that is wrong
                 self.fault = MalformedAnswer(str(error))
-                if not self.head_done or not self.pieces:
+                if not self.pieces:
                     raise self.fault from None
-        if not self.head_done:
-            self._fed += len(data)
-            if self._fed > _LONGEST_HEAD:
-                raise MalformedAnswer(f"its headers are longer than {_LONGEST_HEAD} bytes")
+            return
+        else:
+            if self.pieces:
+                self._since_content = 0
+                return
+            self._since_content += len(data)
+            if self._since_content > _MOST_WITHOUT_CONTENT:
+                part = "chunk extensions or trailers" if self.head_done else "headers"
+                raise MalformedAnswer(f"its {part} are longer than {_MOST_WITHOUT_CONTENT} bytes")
+            return
+        self._surplus = True
+        self._raise_again(raised)
+
+    def _raise_again(self, raised: BaseException | None) -> None:
+        """Raise what one of our methods raised, called by the parser, unless it was that an answer is surplus.
+
+        It can be Ctrl-C. The parser makes an error of its own of it, and where the caller is handling an
+        error, Python shows that one as the context, and this one is lost.
+        """
+        if raised is sys.exception():
+            raised = None if self.complete else KeyboardInterrupt()
+        if raised is not None and not isinstance(raised, MalformedAnswer):
+            raise raised
 
     def feed_end(self, *, by_us: bool = False) -> None:
         """Take note that the connection was closed, which is the end of a body of no other.
@@ -120,11 +142,6 @@ class Message:
         """Return the value of a header, given in lower case; several are joined by commas."""
         values = [value for key, value in self.headers if key.lower() == name]
         return b", ".join(values).decode("latin-1") if values else None
-
-    def check(self) -> None:
-        """Raise the fault, now that what came before it was taken."""
-        if self.fault is not None:
-            raise self.fault
 
     def take(self) -> bytes:
         """Return what has arrived of the body since the last look."""
@@ -166,15 +183,15 @@ class Message:
         if self._parser is None:
             return
         self.status = self._parser.get_status_code()
-        if self.status < _OK and self.status != _SWITCHING_PROTOCOLS:
-            return  # an interim answer
+        if self.status in _INTERIM and self.status != _SWITCHING_PROTOCOLS:
+            return
         self.head_done = True
         if not self._has_body:
             # The parser waits for a body that does not come.
             self.complete = True
             self._keeps_alive = (
                 self._parser.get_http_version() == "1.1"
-                and (self.header(b"connection") or "").lower() != "close"
+                and "close" not in (self.header(b"connection") or "").lower()
             )
 
     def _on_surplus(self, _data: bytes) -> None:

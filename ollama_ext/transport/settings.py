@@ -28,6 +28,14 @@ class TransportSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int | None = None
     max_idle_connections: int = 20
 
+    def __repr__(self) -> str:
+        """Leave out the proxy, whose URL may hold a password."""
+        proxy = None if self.proxy is None else "..."
+        return (
+            f"TransportSettings(verify={self.verify}, proxy={proxy}, trust_env={self.trust_env}, "
+            f"max_connections={self.max_connections}, max_idle_connections={self.max_idle_connections})"
+        )
+
     def __post_init__(self) -> None:
         """Refuse what cannot be right."""
         if not isinstance(self.verify, ssl.SSLContext | bool):

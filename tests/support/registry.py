@@ -55,7 +55,7 @@ def registry() -> Generator[Registry]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Registry
+    server: Registry  # pyright: ignore[reportIncompatibleVariableOverride] - it serves no other
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class

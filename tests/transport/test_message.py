@@ -35,6 +35,11 @@ def test_any_split_of_the_bytes_gives_the_same_answer(data: bytes, sizes: list[i
     assert read(data, sizes) == read(data, [])
 
 
+def overwritten(data: bytes, at: int, new: bytes) -> bytes:
+    """Return bytes with others in their place from somewhere on."""
+    return data[:at] + new + data[at + len(new) :]
+
+
 def swallow(data: bytes, sizes: list[int], method: str) -> None:
     """Feed any bytes; what comes out is an answer, or one of two errors."""
     message, start = Message(method), 0
@@ -53,7 +58,7 @@ def swallow(data: bytes, sizes: list[int], method: str) -> None:
     st.one_of(
         st.binary(max_size=300),
         st.builds(
-            lambda data, at, new: data[:at] + new + data[at + len(new) :],
+            overwritten,
             st.sampled_from(ANSWERS),
             st.integers(0, 100),
             st.binary(max_size=4),
