@@ -176,8 +176,8 @@ def _no_json(name: str | None, error: Exception) -> InvalidArgument:
 
 
 def _parameter(name: str | None) -> str | None:
-    """Return the parameter for a field: their names are the same, but for `_debug_render_only`."""
-    return name and name.removeprefix("_")
+    """Return the parameter for a field: their names are the same, but for two."""
+    return "from_" if name == "from" else name and name.removeprefix("_")
 
 
 def _messages(messages: Any) -> list[dict[str, Any]] | None:

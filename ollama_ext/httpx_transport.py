@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
 
@@ -31,15 +32,22 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Generator, Iterable, Iterator
 
-#: httpx says how bodies are framed in headers; ours are checked, so that nobody else can.
-_SIZED: Final = "content-length"
+#: What would make one header, or one request, two.
+_BREAK: Final = re.compile(rb"[\r\n\0]")
+
+#: What methods and the names of headers consist of.
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+#: The least and the most that a limit can be, in seconds; httpx knows no bounds.
+_SHORTEST: Final = 0.001
+_LONGEST: Final = 2_000_000.0
 
 
 class HTTPTransport(httpx.BaseTransport):
     """HTTP/1.1 over sockets of our own, to any number of servers; no proxies.
 
     A stream costs a third of what it costs with httpx's own transport. ``connect`` and ``read`` of
-    `httpx.Timeout` hold as there; ``write`` is that of ``read``, ``pool`` is ``connect``'s.
+    `httpx.Timeout` hold as there; ``read`` also is the limit on writing and on the wait for a connection.
 
     Args:
         verify: Which certificates to trust: True, False or a context of your own.
@@ -67,10 +75,15 @@ class HTTPTransport(httpx.BaseTransport):
         Raises:
             httpx.TransportError: There is no answer.
         """
+        if request.url.scheme not in {"http", "https"}:
+            raise httpx.UnsupportedProtocol(
+                f"{request.url.scheme!r} is neither http nor https", request=request
+            )
+        head, content = _head(request), _content(request)
         limits = Limits(_timeouts(request.extensions.get("timeout", {})))
         try:
             exchange = Exchange(self._server(request.url).pool, _origin(request.url), limits, request.method)
-            exchange.start(_head(request), _content(request))
+            exchange.start(head, content)
         except OllamaError as error:
             raise _theirs(error, request) from error
         return httpx.Response(
@@ -121,24 +134,48 @@ def _origin(url: httpx.URL) -> str:
     return f"{url.scheme}://{name}" + (f":{url.port}" if url.port else "")
 
 
-def _timeouts(given: dict[str, Any]) -> Timeouts:
-    read = given.get("read")
-    return Timeouts(connect=given.get("connect"), first_byte=read, between=read)
+def _timeouts(given: dict[str, float | None]) -> Timeouts:
+    connect, read = (
+        None if seconds is None else min(max(seconds, _SHORTEST), _LONGEST)
+        for seconds in (given.get("connect"), given.get("read"))
+    )
+    return Timeouts(connect=connect, first_byte=read, between=read)
 
 
 def _head(request: httpx.Request) -> bytes:
-    lines = [f"{request.method} {request.url.raw_path.decode('ascii')} HTTP/1.1".encode("ascii")]
-    lines += [b"%s: %s" % header for header in request.headers.raw]
+    method = request.method.encode("ascii", "replace")
+    headers = request.headers.raw
+    for token in (method, *(name for name, _ in headers)):
+        if not _TOKEN.fullmatch(token):
+            raise httpx.LocalProtocolError(f"not a method or name of a header: {token!r}", request=request)
+    for name, value in headers:
+        if _BREAK.search(value):
+            raise httpx.LocalProtocolError(f"the header {name!r} has a line break or zero", request=request)
+    lines = [b"%s %s HTTP/1.1" % (method, request.url.raw_path), *(b"%s: %s" % header for header in headers)]
     return b"\r\n".join([*lines, b"", b""])
 
 
 def _content(request: httpx.Request) -> bytes | Iterable[bytes]:
     stream = request.stream
-    if isinstance(stream, httpx.ByteStream):
-        return request.read()
     if not isinstance(stream, httpx.SyncByteStream):
         raise TypeError("an asynchronous body cannot be sent by a synchronous transport")
-    return stream if _SIZED in request.headers else chunked(stream)
+    if "transfer-encoding" in request.headers:
+        return chunked(stream)
+    sized = _sized(request, stream)
+    return b"".join(sized) if isinstance(stream, httpx.ByteStream) else sized
+
+
+def _sized(request: httpx.Request, pieces: Iterable[bytes]) -> Generator[bytes]:
+    """Yield a body of as many bytes as its header says: others would be the start of the next request."""
+    length = request.headers.get("content-length", "0")
+    missing = int(length) if length.isdecimal() else -1
+    for piece in pieces:
+        missing -= len(piece)
+        if missing < 0:
+            break
+        yield piece
+    if missing:
+        raise httpx.LocalProtocolError(f"the body is not of Content-Length {length!r}", request=request)
 
 
 def _theirs(error: OllamaError, request: httpx.Request) -> httpx.TransportError:
@@ -150,5 +187,6 @@ def _theirs(error: OllamaError, request: httpx.Request) -> httpx.TransportError:
     elif isinstance(error, InvalidResponse):
         kind = httpx.RemoteProtocolError
     elif isinstance(error, ConnectionFailed):
-        kind = httpx.ConnectError if error.stage == "connect" else httpx.RemoteProtocolError
+        broken = httpx.ReadError if isinstance(error.__cause__, OSError) else httpx.RemoteProtocolError
+        kind = httpx.ConnectError if error.stage == "connect" else broken
     return kind(error.message, request=request)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import attrs
+from ollama_openapi.api.models import create_model
+
 from . import arguments
 from .creation import Creation, checked_files, creation_from_modelfile
 from .errors import InvalidArgument
+from .names import parse_name, parse_reference
 from .options import BodyOptions, CallOptions
 from .repeats import Repeat
 
@@ -103,13 +107,14 @@ class Plan:
                 self.sources["files"] = {}  # of the modelfile, whose FROM is overruled
         elif create.get("files") is not None:
             fields.pop("from", None)
-        if "from" not in fields and not self.sources["files"] and "from" not in (self._extra or {}):
+        # What is wrong with the rest is told before hours of uploading; what is right stays as it is now.
+        self._body = arguments.create_request(fields, self._extra)
+        arguments.encoded(create_model.build_request, self._body, stream=True)
+        if not (self._body.from_ or self._body.files or self.sources["files"]):
             raise InvalidArgument(
                 "nothing to create a model from: pass from_ (a model), files (weights), or a modelfile",
                 argument="from_",
             )
-        self._fields = fields
-        self.request({})  # what is wrong with the rest is told before hours of uploading
 
     @property
     def uploads(self) -> bool:
@@ -119,10 +124,19 @@ class Plan:
     @property
     def repeat(self) -> Repeat:
         """When it may be done again: each run adds the licences once more if the source is the target."""
-        same = self._fields.get("from") == self.model
-        return Repeat.ONCE if same and self._fields.get("license") else Repeat.SAFE
+        body = self._body
+        if not (body.from_ and body.license_):
+            return Repeat.SAFE
+        try:
+            source = parse_reference(body.from_).name
+        except InvalidArgument:
+            return Repeat.SAFE  # the server says no to such a name
+        return Repeat.ONCE if source.same_as(parse_name(body.model)) else Repeat.SAFE
 
     def request(self, digests: Mapping[str, Mapping[str, str]]) -> CreateRequest:
         """Return the body of the request; digests of the files, for each field that names some."""
-        files = {field: dict(named) for field, named in digests.items() if named}
-        return arguments.create_request({**self._fields, **files}, self._extra)
+        extra = self._extra or {}
+        files: dict[str, Any] = {
+            field: dict(named) for field, named in digests.items() if named and field not in extra
+        }
+        return attrs.evolve(self._body, **files)

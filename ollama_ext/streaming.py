@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 
 from ollama_openapi.ndjson import LineSplitter
 
-from .errors import Cancelled, ConnectionFailed, OllamaError, StreamNotFinished, StreamTruncated
+from .errors import (
+    Cancelled,
+    ConnectionFailed,
+    OllamaError,
+    OllamaTimeout,
+    StreamNotFinished,
+    StreamTruncated,
+)
 from .events import Event, TextDelta
 from .progress import Progress
 from .replies import ChatReply, GenerateReply
@@ -274,7 +281,7 @@ def events_of(
         look: Called with the whole, before the last event.
     """
     lines, answer = LineSplitter(), call.answer
-    broken: ConnectionFailed | Cancelled | None = None
+    broken: ConnectionFailed | Cancelled | OllamaTimeout | None = None
     try:
         try:
             for data in call.reads():
@@ -291,7 +298,7 @@ def events_of(
                     return
             for line in lines.finish():
                 yield from state.feed_rest(line)
-        except (ConnectionFailed, Cancelled) as error:
+        except (ConnectionFailed, Cancelled, OllamaTimeout) as error:
             broken = error
         _finish(state, broken)
     except OllamaError as error:
@@ -308,14 +315,14 @@ def events_of(
         answer.close()
 
 
-def _finish(state: State[Any], broken: ConnectionFailed | Cancelled | None) -> None:
+def _finish(state: State[Any], broken: ConnectionFailed | Cancelled | OllamaTimeout | None) -> None:
     """Take note that there are no more lines; why there are none matters only if one is missing."""
     try:
         state.finish()
     except StreamTruncated:
         if broken is None:
             raise
-        if isinstance(broken, Cancelled):
+        if not isinstance(broken, ConnectionFailed):
             raise broken from None
         failure = StreamTruncated(f"{broken.message}; what had arrived is in .partial")
         failure.retryable = broken.retryable

@@ -36,14 +36,11 @@ _CONNECT_REMEDY: Final = (
 
 _UNTRUSTED: Final = "its certificate is not trusted: for one of your own, set SSL_CERT_FILE or verify="
 
-_OTHER_NAME: Final = "its certificate is for another name: is the address right?"
-
-#: What to do about a certificate, by OpenSSL's code (X509_V_ERR_...) for what is wrong with it.
+#: What to do about a certificate, by OpenSSL's words for what is wrong with it.
 _CERTIFICATE_REMEDIES: Final = {
-    9: "its certificate is not valid yet: is the clock of this machine right?",
-    10: "its certificate has expired: renew it on the server (is the clock of this machine right?)",
-    62: _OTHER_NAME,
-    64: _OTHER_NAME,  # the same of an IP address
+    "has expired": "renew it on the server; is the clock of this machine right?",
+    "not yet valid": "is the clock of this machine right?",
+    "mismatch": "its certificate is for another name: is the address right?",
 }
 
 
@@ -126,7 +123,8 @@ def connect_failure(url: str, error: Exception, *, hint: str = "") -> Connection
     remedy, retryable = _CONNECT_REMEDY, True
     text = str(error) or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        remedy, retryable = _CERTIFICATE_REMEDIES.get(getattr(error, "verify_code", 0), _UNTRUSTED), False
+        known = (remedy for words, remedy in _CERTIFICATE_REMEDIES.items() if words in text)
+        remedy, retryable = next(known, _UNTRUSTED), False
     elif "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
         remedy, retryable = "does it speak plain http: is it http://, not https://?", False
     elif isinstance(error, socket.gaierror):

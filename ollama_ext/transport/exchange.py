@@ -39,7 +39,7 @@ class Exchange:
         cancelled: Whether `cancel` was called.
     """
 
-    def __init__(self, pool: Pool, url: str, limits: Limits, method: str) -> None:
+    def __init__(self, pool: Pool[Connection], url: str, limits: Limits, method: str) -> None:
         """Take a connection out of the pool.
 
         Raises:
@@ -181,7 +181,8 @@ class Exchange:
             receive = self._open_connection().receive
             while not message.complete:
                 if message.fault is not None:
-                    raise message.fault  # now that what came before it was taken
+                    # Now that what came before it was taken.
+                    raise message.fault  # noqa: TRY301 - a call for every token would cost more
                 data = receive(limit if limits.deadline is None else limits.left(limit))
                 if data:
                     message.feed(data)

@@ -111,7 +111,7 @@ class Message:
         self._raise_again(raised)
 
     def _raise_again(self, raised: BaseException | None) -> None:
-        """Raise what one of our methods raised, called by the parser, unless it was that an answer is surplus.
+        """Raise what one of our methods raised when the parser called it, unless that an answer is surplus.
 
         It can be Ctrl-C. The parser makes an error of its own of it, and where the caller is handling an
         error, Python shows that one as the context, and this one is lost.

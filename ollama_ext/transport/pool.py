@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import threading
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ollama_ext.errors import FirstByteTimeout, OllamaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .connection import Connection
     from .limits import Limits
 
 
-class Pool:
+class Poolable(Protocol):
+    """What a pool keeps: `Connection`, or what stands for one."""
+
+    reused: bool
+    idle_since: float
+
+    def is_stale(self) -> bool:
+        """Whether it cannot be used again."""
+        ...
+
+    def shut_down(self) -> None:
+        """End what it is used for, from another thread."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+C = TypeVar("C", bound=Poolable)
+
+
+class Pool(Generic[C]):
     """The connections to one server. May be used from many threads.
 
     Args:
@@ -27,7 +48,7 @@ class Pool:
     """
 
     def __init__(
-        self, connect: Callable[[Limits], Connection], most: int | None, most_idle: int, idle_limit: float
+        self, connect: Callable[[Limits], C], most: int | None, most_idle: int, idle_limit: float
     ) -> None:
         """Start empty."""
         self._connect = connect
@@ -37,13 +58,13 @@ class Pool:
         self._changed = (
             threading.Condition()
         )  # reentrant: a token that is cancelled already wakes us ourselves
-        self._idle: list[Connection] = []  # the longest idle first
-        self._used: set[Connection] = set()
+        self._idle: list[C] = []  # the longest idle first
+        self._used: set[C] = set()
         self._connecting = 0
         self.closed = False
         self.forked = False
 
-    def take(self, limits: Limits) -> Connection:
+    def take(self, limits: Limits) -> C:
         """Return a connection: an idle one if any is alive, else a new one.
 
         Raises:
@@ -70,7 +91,7 @@ class Pool:
         connection.close()
         raise _closed()
 
-    def _take_idle(self, limits: Limits) -> Connection | None:
+    def _take_idle(self, limits: Limits) -> C | None:
         patience = limits.timeouts.first_byte
         end = None if patience is None else monotonic() + patience
         while True:
@@ -110,14 +131,14 @@ class Pool:
         with self._changed:
             self._changed.notify_all()
 
-    def put_back(self, connection: Connection) -> None:
+    def put_back(self, connection: C) -> None:
         """Keep a connection whose answer was read to its end."""
         connection.reused = True
         connection.idle_since = monotonic()
         with self._changed:
             self._used.discard(connection)
             if self.closed or self._most_idle <= 0:
-                surplus: Connection | None = connection
+                surplus: C | None = connection
             else:
                 self._idle.append(connection)
                 surplus = self._idle.pop(0) if len(self._idle) > self._most_idle else None
@@ -125,7 +146,7 @@ class Pool:
         if surplus is not None:
             surplus.close()
 
-    def drop(self, connection: Connection) -> None:
+    def drop(self, connection: C) -> None:
         """Close a connection that cannot be used again."""
         with self._changed:
             self._used.discard(connection)  # from now on no other thread can reach it

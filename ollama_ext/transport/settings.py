@@ -45,7 +45,7 @@ class TransportSettings(msgspec.Struct, frozen=True, kw_only=True):
                 argument="verify",
             )
         if self.proxy is not None:
-            _check_proxy(self.proxy)
+            check_proxy(self.proxy, "proxy")
         if self.max_connections is not None:
             _check_count(self.max_connections, "max_connections", least=1)
         _check_count(self.max_idle_connections, "max_idle_connections", least=0)
@@ -58,8 +58,16 @@ def _check_count(value: Any, name: str, least: int) -> None:
         )
 
 
-def _check_proxy(proxy: Any) -> None:
-    # Its text stays out of the message: it may hold a password.
+def check_proxy(proxy: Any, what: str) -> None:
+    """Refuse what is no URL of a proxy.
+
+    Args:
+        proxy: The URL. It is not in the message: it may hold a password.
+        what: How to call it there.
+
+    Raises:
+        InvalidArgument: It is none.
+    """
     parts = None
     try:
         parts = urlsplit(proxy) if isinstance(proxy, str) else None
@@ -68,6 +76,6 @@ def _check_proxy(proxy: Any) -> None:
         usable = False
     if not usable or parts is None or parts.scheme not in {"http", "https", "socks5", "socks5h"}:
         raise InvalidArgument(
-            "proxy must be a URL such as 'http://proxy:3128' (http, https, socks5 or socks5h)",
+            f"{what} must be a URL such as 'http://proxy:3128' (http, https, socks5 or socks5h)",
             argument="proxy",
         )
