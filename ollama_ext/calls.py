@@ -57,9 +57,9 @@ class OpenCall:
 
     def __init__(self, answer: OpenAnswer, request: RequestInfo, model: str, silence: float | None) -> None:
         """Keep what belongs together."""
-        self.answer = answer
-        self.request = request
-        self.model = model
+        self.answer: OpenAnswer = answer
+        self.request: RequestInfo = request
+        self.model: str = model
         self._silence = silence
 
     def reads(self) -> Iterator[bytes]:

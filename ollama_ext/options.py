@@ -78,9 +78,9 @@ class Defaults:
         allow_plain_http_key: bool,
     ) -> None:
         """Check and keep them; the headers hold the key already, if there is one."""
-        self.timeouts = timeouts_of(timeout)
-        self.retry = checked_retry(retry)
-        self.headers = headers
+        self.timeouts: Timeouts = timeouts_of(timeout)
+        self.retry: RetryPolicy | None = checked_retry(retry)
+        self.headers: dict[str, str] = headers
         self._allow_plain_http_key = allow_plain_http_key
 
     def replaced(self, host: Host, options: ClientOptions) -> Defaults:
@@ -124,8 +124,8 @@ class Call:
         """
         timeouts = defaults.timeouts
         cancel: CancelToken | None = None
-        self.retry = defaults.retry
-        self.headers = defaults.headers
+        self.retry: RetryPolicy | None = defaults.retry
+        self.headers: dict[str, str] = defaults.headers
         for name, value in options.items():
             if name == "timeout":
                 timeouts = timeouts_of(cast("Any", value))
@@ -137,7 +137,7 @@ class Call:
                 self.headers = merged(self.headers, arguments.checked_headers(cast("Any", value), name))
             else:
                 raise TypeError(f"unexpected keyword argument {name!r}")
-        self.limits = Limits(timeouts, cancel)
+        self.limits: Limits = Limits(timeouts, cancel)
 
     def with_own_token(self) -> CancelToken:
         """Give the call a token of its own, which the caller's token cancels too; return it."""

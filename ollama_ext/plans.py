@@ -88,7 +88,7 @@ class Plan:
         if unknown:
             raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
         options = {name: value for name, value in create.items() if name in CallOptions.__optional_keys__}
-        self.options = cast("CallOptions", options)
+        self.options: CallOptions = cast("CallOptions", options)
         given: dict[str, Any] = {
             name: value for name, value in create.items() if value is not None and name not in options
         }

@@ -146,7 +146,7 @@ NO_MODEL = r"""\bmodel (['"])(.*?)\1 not found"""
 NO_MANIFEST = r"^open .*[/\\]manifests[/\\].*: (no such file|The system cannot find)"
 NOT_IN_REGISTRY = "pull model manifest: file does not exist"
 # The statuses that Ollama gives to one and the same of these, by endpoint and version.
-WORDS_DECIDE = {None, 400, 404, 410, 413, 422, 500}
+WORDS_DECIDE: set[int | None] = {None, 400, 404, 410, 413, 422, 500}
 
 ROUTE = "nothing there answers this call to {path}: is the host (host= or OLLAMA_HOST) right, {more}"
 FOREIGN = (

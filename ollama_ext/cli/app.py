@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Exit codes. They are promised in docs/cli.md and in the help.
 FAILED, USAGE, UNREACHABLE, NOT_FOUND, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 4, 130, 141
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="ollama-ext",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -53,7 +53,7 @@ class Session:
     def __init__(self, host: str | None, timeout: float | None, *, json: bool, no_retry: bool) -> None:
         """Take note of the options that every verb has."""
         self.host = host
-        self.output = Output(json=json)
+        self.output: Output = Output(json=json)
         self._timeout = timeout
         self._retry = not no_retry
 

@@ -37,8 +37,8 @@ class Output:
     def __init__(self, *, json: bool) -> None:
         """Look at where the output goes."""
         self.json = json
-        self.terminal = sys.stdout.isatty() and not json
-        self.console = Console(highlight=False, markup=False, emoji=False)
+        self.terminal: bool = sys.stdout.isatty() and not json
+        self.console: Console = Console(highlight=False, markup=False, emoji=False)
         self._errors_on_terminal = sys.stderr.isatty()
 
     def data(self, value: Any) -> None:

@@ -53,8 +53,8 @@ class Connection:
         self._read_limit: float | None = None
         self._write_limit: float | None = None
         self._poll: select.poll | None = None
-        self.reused = False
-        self.idle_since = 0.0
+        self.reused: bool = False
+        self.idle_since: float = 0.0
         connected.settimeout(None)
 
     def receive(self, limit: float | None) -> bytes:

@@ -59,7 +59,9 @@ class Direct:
         self._prefix = parts.path
         self._headers = {**DEFAULT_HEADERS, "Host": host_header(self._host, self._port, tls=self._tls)}
         self._heads: dict[tuple[tuple[str, str], ...], bytes] = {}
-        self.pool = Pool(self._connect, settings.max_connections, settings.max_idle_connections, _IDLE_LIMIT)
+        self.pool: Pool[Connection] = Pool(
+            self._connect, settings.max_connections, settings.max_idle_connections, _IDLE_LIMIT
+        )
 
     def open(self, request: Request, headers: Mapping[str, str], limits: Limits) -> Exchange:
         """Send a request and return as soon as the status is there; the body is still to be read."""

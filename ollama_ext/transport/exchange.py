@@ -51,12 +51,12 @@ class Exchange:
         # Held where the connection is taken away, or another thread uses it; reentrant, for the handler of a
         # signal may cancel what the very same thread is doing.
         self._lock = threading.RLock()
-        self.cancelled = False
+        self.cancelled: bool = False
         self._connection: Connection | None = None
         self._hook = 0
         self._message = Message(method)
         self._stage: Stage = "send"
-        self.status = 0
+        self.status: int = 0
         self._connection = connection = pool.take(limits)
         self._reused = connection.reused
         if limits.cancel is not None:

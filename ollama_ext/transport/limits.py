@@ -25,9 +25,9 @@ class Limits:
 
     def __init__(self, timeouts: Timeouts, cancel: CancelToken | None = None) -> None:
         """Start the clock."""
-        self.timeouts = timeouts
-        self.cancel = cancel
-        self.deadline = None if timeouts.total is None else monotonic() + timeouts.total
+        self.timeouts: Timeouts = timeouts
+        self.cancel: CancelToken | None = cancel
+        self.deadline: float | None = None if timeouts.total is None else monotonic() + timeouts.total
 
     def check(self) -> None:
         """Raise if the call must not go on: `Cancelled` or `TotalTimeout`."""

@@ -55,10 +55,10 @@ class Message:
 
     def __init__(self, method: str) -> None:
         """Expect the answer to a request with this method."""
-        self.status = 0
+        self.status: int = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self.head_done = False
-        self.complete = False
+        self.head_done: bool = False
+        self.complete: bool = False
         self.pieces: list[bytes] = []
         self._has_body = method != "HEAD"
         self.on_body: Callable[[bytes], None] = self.pieces.append if self._has_body else self._on_surplus

@@ -61,8 +61,8 @@ class Pool(Generic[C]):
         self._idle: list[C] = []  # the longest idle first
         self._used: set[C] = set()
         self._connecting = 0
-        self.closed = False
-        self.forked = False
+        self.closed: bool = False
+        self.forked: bool = False
 
     def take(self, limits: Limits) -> C:
         """Return a connection: an idle one if any is alive, else a new one.

@@ -95,11 +95,13 @@ class Proxied:
             InvalidArgument: httpx cannot use the proxy.
         """
         self.url = url
-        self.pool = Pool(lambda _: _Line(), settings.max_connections, most_idle=0, idle_limit=0.0)
+        self.pool: Pool[_Line] = Pool(
+            lambda _: _Line(), settings.max_connections, most_idle=0, idle_limit=0.0
+        )
         secure = url.startswith("https:") or proxy.startswith("https:")
         context = tls_context(settings) if secure else None
         try:
-            self.http = httpx.Client(
+            self.http: httpx.Client = httpx.Client(
                 headers=DEFAULT_HEADERS,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none: calls share no state
                 proxy=httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https:") else None),
@@ -176,7 +178,7 @@ class _ProxiedAnswer:
         self._of_the_body: Exception | None = None
         self._hook = 0
         self._timers: list[threading.Timer] = []
-        self.closed = False
+        self.closed: bool = False
         self._line = way.pool.take(limits)
         if limits.cancel is not None:
             self._hook = limits.cancel.attach(weakly(self.cancel))
@@ -204,10 +206,7 @@ class _ProxiedAnswer:
         return self._way.http.build_request(
             request.method,
             self._way.url + request.path,
-            headers=[
-                (name.encode("latin-1"), value.encode("latin-1"))
-                for name, value in merged(request.headers, headers).items()
-            ],
+            headers=merged(request.headers, headers),
             content=content if content is None or isinstance(content, bytes) else self._sent(content),
             timeout=httpx.Timeout(
                 connect=self._limits.left(timeouts.connect),

@@ -18,7 +18,7 @@ from ollama_ext.testing.wire import ClientLeft, ReceivedBody, Refused, Wire
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Then = Literal["keep", "close", "cut", "reset", "stall"]
+Then = Literal["keep", "close", "cut", "reset", "stall", "deaf"]
 
 PATIENCE = 20.0  # against a hang only; no test measures with it
 
@@ -30,8 +30,8 @@ class Play:
     Attributes:
         pieces: Each is one write.
         then: How it goes on: wait for the next request (keep), end with FIN (close; with TLS, take leave
-            first), end with FIN alone (cut), end with RST (reset), or stay silent until the client goes
-            (stall).
+            first), end with FIN alone (cut), end with RST (reset), stay silent until the client goes (stall),
+            or read and write nothing until the server stops (deaf).
         read: How much of the request is read before the answer: all, or only its head.
     """
 
@@ -228,6 +228,9 @@ class ByteServer:
             self._mark(number, quiet=True)
             while accepted.recv(65536):
                 pass
+        elif then == "deaf":
+            self._mark(number, quiet=True)
+            self._stopping.wait()
         elif then == "close" and isinstance(accepted, ssl.SSLSocket):
             accepted.unwrap()
 
