@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rounds import Comparison
 
 _MEBIBYTE = 2**20
-_COLOURS = ("#1f6fb4", "#a9c9e4")
+_COLOURS = {"ollama_ext": "#1f6fb4", "ollama_openapi": "#a9c9e4"}
 _TARGET = "#c0392b"
 
 
@@ -41,26 +41,35 @@ def save(comparisons: Sequence[Comparison], long_stream: Memory | None, file: Pa
 
 def _draw_ratios(axes: Any, comparisons: Sequence[Comparison]) -> None:
     baseline = comparisons[0].baseline
-    first = comparisons[0].subject
-    subjects = [first, *(name for name in comparisons[0].samples if name not in {first, baseline})]
-    size = 0.8 / len(subjects)
-    for index, subject in enumerate(subjects):
-        places = [place + (index - (len(subjects) - 1) / 2) * size for place in range(len(comparisons))]
-        ratios = [comparison.ratio(subject) for comparison in comparisons]
-        bars = axes.barh(places, ratios, size * 0.92, color=_COLOURS[index], label=subject)
-        axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=9)
-        if subject == first:
-            for place, comparison in zip(places, comparisons, strict=True):
-                ends = [place - size / 2, place + size / 2]
+    size = 0.8 / len(_COLOURS)
+    for place, comparison in enumerate(comparisons):
+        others = [name for name in comparison.samples if name in _COLOURS and name != comparison.baseline]
+        for index, name in enumerate(others):
+            ratio = comparison.ratio(name)
+            middle = place + (index - (len(others) - 1) / 2) * size
+            axes.barh(middle, ratio, size * 0.92, color=_COLOURS[name])
+            end = ratio
+            if name == comparison.subject:
+                ends = [middle - size / 2, middle + size / 2]
                 axes.plot([comparison.target] * 2, ends, color=_TARGET, linewidth=3, zorder=3)
-    axes.plot([], [], color=_TARGET, linewidth=3, label=f"target for {first}")
+                end = max(ratio, comparison.target)
+            axes.annotate(
+                f"{ratio:.2f}", (end, middle), (5, 0), textcoords="offset points", va="center", fontsize=9
+            )
+    for name, colour in _COLOURS.items():
+        axes.barh(0, 0, color=colour, label=name)
+    axes.plot([], [], color=_TARGET, linewidth=3, label=f"target for {comparisons[0].subject}")
     axes.axvline(1, color="black", linewidth=1, label=baseline)
     axes.set_yticks(
         range(len(comparisons)),
-        [f"{one.name}\n{one.median(baseline):.3g} {one.unit}" for one in comparisons],
+        [
+            f"{one.name}\n{one.median(one.baseline):.3g} {one.unit}"
+            + ("" if one.baseline == baseline else f" ({one.baseline})")
+            for one in comparisons
+        ],
     )
     axes.invert_yaxis()
-    axes.set_xlabel(f"CPU time, as a multiple of what {baseline} takes (named on the left); less is better")
+    axes.set_xlabel("CPU time, as a multiple of what the name on the left gives for it; less is better")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.1)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
@@ -69,8 +78,8 @@ def _draw_ratios(axes: Any, comparisons: Sequence[Comparison]) -> None:
 def _draw_memory(axes: Any, long_stream: Memory) -> None:
     tokens = [number / 1000 for number in long_stream.tokens]
     curves = {
-        "resident": (long_stream.resident, _COLOURS[1]),
-        "resident without the text": (long_stream.beside_text, _COLOURS[0]),
+        "resident": (long_stream.resident, _COLOURS["ollama_openapi"]),
+        "resident without the text": (long_stream.beside_text, _COLOURS["ollama_ext"]),
     }
     for label, (sizes, colour) in curves.items():
         axes.plot(tokens, [size / _MEBIBYTE for size in sizes], label=label, color=colour)

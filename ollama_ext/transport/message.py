@@ -111,15 +111,17 @@ class Message:
         self._raise_again(raised)
 
     def _raise_again(self, raised: BaseException | None) -> None:
-        """Raise what one of our methods raised when the parser called it, unless that an answer is surplus.
+        """Raise what a method of ours raised when the parser called it, unless that an answer is surplus.
 
         It can be Ctrl-C. The parser makes an error of its own of it, and where the caller is handling an
         error, Python shows that one as the context, and this one is lost.
         """
-        if raised is sys.exception():
+        if raised is not None and raised is sys.exception():
             raised = None if self.complete else KeyboardInterrupt()
-        if raised is not None and not isinstance(raised, MalformedAnswer):
+        if raised is not None and not isinstance(raised, MalformedAnswer | httptools.HttpParserError):
             raise raised
+        if not self.complete:
+            raise MalformedAnswer(str(raised))
 
     def feed_end(self, *, by_us: bool = False) -> None:
         """Take note that the connection was closed, which is the end of a body of no other.
