@@ -84,11 +84,6 @@ class Blob:
         """``sha256:`` and 64 hexadecimal digits; hashes the content if that was not done before."""
         return self.hash()
 
-    @property
-    def replayable(self) -> bool:
-        """Whether `pieces` gives all bytes each time. Always: what can be read once only is copied."""
-        return True
-
     def hash(
         self,
         on_progress: Callable[[int, int], None] | None = None,

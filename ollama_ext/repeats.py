@@ -67,7 +67,7 @@ class Repeat(Enum):
     requests to a route of the user's own choice by any method but GET and HEAD."""
 
 
-def worth_repeating(error: OllamaError, kind: Repeat, tries: int, *, replayable: bool = True) -> bool:
+def worth_repeating(error: OllamaError, kind: Repeat, tries: int) -> bool:
     """Return whether a call that failed may be made again, by the rules above.
 
     A stream is one call until the server has accepted it; what happens after that is not repeated.
@@ -76,11 +76,8 @@ def worth_repeating(error: OllamaError, kind: Repeat, tries: int, *, replayable:
         error: What the last try failed with.
         kind: What a second run would do.
         tries: How often it was tried, 1 after the first time.
-        replayable: Whether the body can be sent a second time from its start.
     """
-    if not error.retryable or not (replayable or _nothing_was_sent(error)):
-        return False
-    return tries <= dict(zip(Repeat, _row(error), strict=True))[kind]
+    return error.retryable and tries <= dict(zip(Repeat, _row(error), strict=True))[kind]
 
 
 def counts_as_done(error: OllamaError, earlier: Iterable[OllamaError]) -> bool:

@@ -178,17 +178,6 @@ def test_nothing_is_repeated_that_has_no_hope(error: OllamaError, kind: Repeat, 
     assert error.retryable or not worth_repeating(error, kind, tries)
 
 
-@given(ANY_ERROR, KINDS, TRIES)
-def test_a_body_that_cannot_be_sent_twice_goes_again_only_where_nothing_was_sent(
-    error: OllamaError, kind: Repeat, tries: int
-) -> None:
-    unsent = isinstance(error, ConnectTimeout) or (
-        isinstance(error, ConnectionFailed) and error.stage == "connect"
-    )
-    again = worth_repeating(error, kind, tries, replayable=False)
-    assert again is (unsent and error.retryable)
-
-
 LOST: dict[str, tuple[OllamaError, bool]] = {
     "its answer was lost": (broken("receive"), True),
     "it was sent on a connection that broke": (broken("send", reused=True), True),

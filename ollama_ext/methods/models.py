@@ -94,7 +94,10 @@ class ModelMethods(Methods):
                     earlier.append(error)
                     raise
 
-        tried(attempt, begun, Repeat.SAFE)
+        try:
+            tried(attempt, begun, Repeat.SAFE)
+        finally:
+            earlier.clear()  # their tracebacks lead back to here, a circle
 
     def recommend_models(self, **call: Unpack[CallOptions]) -> ModelRecommendationsResponse:
         """Return the models that the server recommends."""
