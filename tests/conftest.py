@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,12 @@ LIVE = TREE / "tests" / "live"
 
 
 def pytest_sessionstart() -> None:
-    """Refuse to test the tree in CI: what users install is the wheel."""
+    """Refuse to test the tree in CI: what users install is the wheel. And hear Ctrl-C.
+
+    A shell without job control starts what it puts into the background with Ctrl-C ignored, and the programs
+    that the tests start and interrupt would inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for package in (ollama_ext, ollama_openapi):
         home = Path(str(package.__file__)).resolve()
         if os.environ.get("CI") and home.is_relative_to(TREE) and ".tox" not in home.parts:
