@@ -97,8 +97,8 @@ class ReplyState(ABC, Generic[R]):
         Lines after the last chunk are not looked at.
 
         Raises:
-            InvalidResponse: The line is no chunk of this kind of stream. Text that it has is in `partial`, though
-                no event told of it.
+            InvalidResponse: The line is no chunk of this kind of stream. What text it has is in
+                `partial`, though no event told of it.
             StreamError: The line is the server's report of an error.
         """
         if self.done:
