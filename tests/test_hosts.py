@@ -79,6 +79,9 @@ SEEN_IN_GO = [
     ("://h", "//h:11434", None),
 ]
 
+#: DNS has room for 253 bytes.
+LONGEST_NAME = ".".join(["a" * 63] * 3 + ["a" * 61])
+
 DIALLED = [
     ("", "http://127.0.0.1:11434"),
     (":1234", "http://127.0.0.1:1234"),
@@ -95,7 +98,9 @@ DIALLED = [
     ("my_service.:1", "http://my_service.:1"),
     ("fe80::1%eth0", "http://[fe80::1%eth0]:11434"),
     ("Bücher.example", "http://xn--bcher-kva.example:11434"),
+    ("bü-cher.example", "http://xn--b-cher-3ya.example:11434"),
     ("xn--strae-oqa.de", "http://xn--strae-oqa.de:11434"),
+    (LONGEST_NAME, f"http://{LONGEST_NAME}:11434"),
 ]
 
 REFUSED = [
@@ -111,11 +116,14 @@ REFUSED = [
     ("a..b", "neither an IP address nor a host name"),
     ("h\udcff", "neither an IP address nor a host name"),
     ("a" * 64, "neither an IP address nor a host name"),
+    ("xn--zzzzzz", "neither an IP address nor a host name"),
+    (LONGEST_NAME + "a", "neither an IP address nor a host name"),
     (".".join(["a" * 50] * 6), "neither an IP address nor a host name"),
     # Two rules of IDNA send these to different hosts.
     ("straße.de", "'xn--' form"),
     ("\uff11\uff12\uff17.0.0.1", "'xn--' form"),
     ("xn--", "neither an IP address nor a host name"),
+    ("é\u2603", "neither an IP address nor a host name"),
     ("é-", "neither an IP address nor a host name"),
     ("[h]", "leave the brackets out"),
     ("h:1:2", "not an IPv6 address"),

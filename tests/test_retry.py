@@ -618,3 +618,5 @@ def test_a_policy_is_a_value() -> None:
     assert pickle.loads(pickle.dumps(policy)) == policy  # noqa: S301 - our own bytes
     with pytest.raises(AttributeError):
         policy.attempts = 3  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue] -- the point
+    with pytest.raises(TypeError):
+        RetryPolicy(3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] -- the point

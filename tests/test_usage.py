@@ -107,5 +107,7 @@ def test_a_usage_cannot_be_changed_and_can_be_copied() -> None:
     usage: Any = EMPTY_USAGE
     with pytest.raises(AttributeError):
         usage.input_tokens = 1
+    with pytest.raises(TypeError):
+        type(usage)(1)  # which of the six would that be?
     assert {EMPTY_USAGE: 1}[Usage()] == 1
     assert pickle.loads(pickle.dumps(Usage(input_tokens=4))) == deepcopy(Usage(input_tokens=4))  # noqa: S301 - ours
