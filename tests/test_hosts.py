@@ -126,6 +126,7 @@ REFUSED = [
     ("é\u2603", "neither an IP address nor a host name"),
     ("é-", "neither an IP address nor a host name"),
     ("[h]", "leave the brackets out"),
+    ("[h", "leave the brackets out"),
     ("h:1:2", "not an IPv6 address"),
     ("[fe80::1%eth0]", "'[fe80::1%eth0]:11434'"),
     ("fe80::1%e*0", "not an IPv6 address"),

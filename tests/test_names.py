@@ -337,3 +337,12 @@ def test_the_defaults_are_those_of_ollama() -> None:
         scheme="https", host="registry.ollama.ai", namespace="library", model="m", tag="latest"
     )
     assert DEFAULT_NAME.model == ""
+
+
+@pytest.mark.parametrize("value", [parse_name("m"), parse_reference("m")])
+def test_names_are_values(value: Any) -> None:
+    assert {value: 1}[pickle.loads(pickle.dumps(value))] == 1  # noqa: S301 - our own bytes
+    with pytest.raises(AttributeError):
+        value.model = "another"
+    with pytest.raises(TypeError):
+        type(value)("m")  # which part would that be?
