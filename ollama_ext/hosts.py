@@ -32,7 +32,7 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _LARGEST_PORT = 65535
 
 # Python's str.strip() also removes U+001C to U+001F, which Go does not count as white space.
-_GO_WHITE_SPACE = (
+GO_WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
@@ -223,7 +223,7 @@ def parse_host(text: str) -> Host:
         InvalidArgument: ``text`` is not a string, or holds surrogates that stand for no byte and so
             can be in no environment variable.
     """
-    value = _go_text(text).strip(_GO_WHITE_SPACE).strip("\"'").strip(_GO_WHITE_SPACE)
+    value = _go_text(text).strip(GO_WHITE_SPACE).strip("\"'").strip(GO_WHITE_SPACE)
     scheme, separator, rest = value.partition("://")
     default_port = _DEFAULT_PORTS.get(scheme, _OLLAMA_PORT)
     if not separator:

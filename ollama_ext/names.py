@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from .errors import InvalidArgument
-from .hosts import _GO_WHITE_SPACE  # pyright: ignore[reportPrivateUsage] -- one list of what Go strips
+from .hosts import GO_WHITE_SPACE
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -187,7 +187,7 @@ def parse_reference(text: str) -> ModelReference:
         InvalidArgument: The text is not a string, is blank, or has two sources.
     """
     _check_type(text)
-    text = text.strip(_GO_WHITE_SPACE)
+    text = text.strip(GO_WHITE_SPACE)
     if not text:
         _refuse(text, "is empty: write a name such as 'llama3.2' or 'llama3.2:1b'")
     model, source = _split_source(text)
@@ -198,7 +198,7 @@ def parse_reference(text: str) -> ModelReference:
 
 def _split_source(text: str) -> tuple[str, Source]:
     before, colon, after = text.rpartition(":")
-    after = after.strip(_GO_WHITE_SPACE)
+    after = after.strip(GO_WHITE_SPACE)
     ending = after.lower()
     if not colon:
         return text, "unspecified"
@@ -262,7 +262,7 @@ def _text_fault(text: str) -> str | None:
         return "is empty: write a name such as 'llama3.2' or 'llama3.2:1b'"
     if "@" in text:
         return "has an '@', but Ollama supports no digests in names: write a tag, as in 'llama3.2:1b'"
-    stripped = text.strip(_GO_WHITE_SPACE)
+    stripped = text.strip(GO_WHITE_SPACE)
     if parse_name(stripped).valid:
         return f"has white space around it: write {stripped!r}"
     model, source = _split_source(text)

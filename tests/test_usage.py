@@ -93,6 +93,7 @@ def test_only_usages_are_added() -> None:
 def test_tokens_per_second_are_those_of_generating_alone() -> None:
     usage = Usage(output_tokens=30, eval_duration=1_500_000_000, total_duration=9_000_000_000)
     assert usage.tokens_per_second == 20.0
+    assert Usage(output_tokens=1, eval_duration=1).tokens_per_second == 1e9
     assert EMPTY_USAGE.tokens_per_second == 0.0
     assert Usage(output_tokens=5).tokens_per_second == 0.0
 
