@@ -80,15 +80,15 @@ class Calls:
         self.transport = transport
         self.defaults = defaults
 
-    def begin(self, options: CallOptions) -> Call:
-        """Return a new call, whose clock runs."""
-        return Call(self.defaults, options)
+    def begin(self, options: CallOptions | Call) -> Call:
+        """Return a new call, whose clock runs; one that has begun goes on."""
+        return options if isinstance(options, Call) else Call(self.defaults, options)
 
     def ask(
         self,
         operation: Operation[T],
         body: Model | None,
-        options: CallOptions,
+        options: CallOptions | Call,
         repeat: Repeat = Repeat.SAFE,
     ) -> T:
         """Send a request and return its answer as a model."""
@@ -99,7 +99,7 @@ class Calls:
         operation: Operation[T],
         reply: Callable[[T, int], R],
         body: Model | None,
-        options: CallOptions,
+        options: CallOptions | Call,
         repeat: Repeat,
     ) -> R:
         """Send a request and return what ``reply`` makes of its answer and status."""

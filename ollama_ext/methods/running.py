@@ -8,20 +8,15 @@ from ollama_openapi import models as bodies
 from ollama_openapi.api import inference, models
 
 from ollama_ext import arguments
-from ollama_ext.calls import parsed
 from ollama_ext.errors import BadRequest
-from ollama_ext.repeats import Repeat
 
 from .base import Methods
 
 if TYPE_CHECKING:
     from ollama_openapi.models import ProcessModelResponse
-    from ollama_openapi.types import Model
 
     from ollama_ext.arguments import KeepAlive
-    from ollama_ext.calls import Operation
-    from ollama_ext.options import Call, CallOptions
-    from ollama_ext.transport import Answer
+    from ollama_ext.options import CallOptions
 
 
 class RunningMethods(Methods):
@@ -56,26 +51,11 @@ class RunningMethods(Methods):
 
     def _load(self, model: str, keep_alive: KeepAlive | None, options: CallOptions) -> None:
         call = self._calls.begin(options)  # one clock for both requests
+        fields = {"model": model, "keep_alive": keep_alive}
         try:
-            self._ask_nothing(inference.generate, bodies.GenerateRequest, model, keep_alive, call)
+            self._calls.ask(inference.generate, arguments.body(bodies.GenerateRequest, fields, None), call)
         except BadRequest as error:
             if "does not support generate" not in error.message:
                 raise
             # A model that only embeds. Ollama loads it for an embed call without input.
-            self._ask_nothing(inference.embed, bodies.EmbedRequest, model, keep_alive, call)
-
-    def _ask_nothing(
-        self,
-        operation: Operation[object],
-        kind: arguments.ModelClass[Model],
-        model: str,
-        keep_alive: KeepAlive | None,
-        call: Call,
-    ) -> None:
-        body = arguments.body(kind, {"model": model, "keep_alive": keep_alive}, None)
-        request = arguments.encoded(operation.build_request, body)
-
-        def read(answer: Answer) -> None:
-            parsed(operation.parse, answer, answer.body, request, model)
-
-        self._calls.send(lambda: request, read, model, call, Repeat.SAFE)
+            self._calls.ask(inference.embed, arguments.body(bodies.EmbedRequest, fields, None), call)

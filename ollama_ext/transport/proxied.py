@@ -286,9 +286,8 @@ class _ProxiedAnswer:
             self.close()
         framed = bool(self.headers.keys() & {"content-length", "transfer-encoding"})
         if not framed and (self._ended is not None or self._way.pool.closed):
-            raise self._failed(
-                EOFError(), "receive", limit
-            )  # the connection was ended, and not by the server
+            # The connection was ended, and not by the server.
+            raise self._failed(EOFError(), "receive", limit)
 
     def read(self, limit: float | None) -> bytes:
         return b"".join(self.reads(limit))
