@@ -12,14 +12,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ollama_openapi.ndjson import LineSplitter
-from streams import identify, line, pieces, whole_lines
+from streams import assert_lawful, identify, line, pieces, whole_lines
 
 from ollama_ext.errors import InvalidResponse, StreamError, StreamTruncated
 from ollama_ext.progress import Overall, Progress, ProgressState
 from ollama_ext.testing import RecordedExchange, Recording, recordings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 PATHS = {"/api/pull", "/api/push", "/api/create"}
 RECORDED = [each for each in recordings() if each.request.path in PATHS and each.response.status == 200]
@@ -56,23 +56,6 @@ def layer(status: str, digest: str, completed: int = 0, total: int = 0) -> dict[
     """Return a line as Go writes it, without the numbers that are 0."""
     numbers = {"total": total, "completed": completed}
     return {"status": status, "digest": digest, **{name: value for name, value in numbers.items() if value}}
-
-
-def assert_lawful(steps: Sequence[Progress]) -> None:
-    """Assert what holds for every sequence of steps."""
-    for step in steps:
-        overall = step.overall
-        assert step.completed >= 0
-        assert step.completed <= step.total or step.total == 0
-        assert 0 <= overall.completed <= overall.total
-        assert 0.0 <= overall.fraction <= 1.0
-    for before, after in pairwise(steps):
-        assert before.overall.completed <= after.overall.completed
-        assert before.overall.total <= after.overall.total
-        assert before.overall.fraction <= after.overall.fraction
-        if (before.status, before.digest) == (after.status, after.digest) and after.digest:
-            assert before.completed <= after.completed
-            assert before.total <= after.total
 
 
 # -- the recorded streams

@@ -132,28 +132,20 @@ REQUESTS: dict[str, list[Reach]] = {
             verb="DELETE",
         )
     ],
-    "PullRequest": [
-        Reach(
-            f"pull_model{how}",
-            "/api/pull",
-            {"model": "m", "insecure": True},
-            DONE,
-            {"stream": True},
-            TRANSFER,
-        )
-        for how in ("", "_stream")
-    ],
-    "PushRequest": [
-        Reach(
-            f"push_model{how}",
-            "/api/push",
-            {"model": "m", "insecure": True},
-            DONE,
-            {"stream": True},
-            TRANSFER,
-        )
-        for how in ("", "_stream")
-    ],
+    **{
+        f"{verb.title()}Request": [
+            Reach(
+                f"{verb}_model{how}",
+                f"/api/{verb}",
+                {"model": "m", "insecure": True},
+                DONE,
+                {"stream": True},
+                TRANSFER,
+            )
+            for how in ("", "_stream")
+        ]
+        for verb in ("pull", "push")
+    },
     "CreateRequest": [
         Reach(
             f"create_model{how}",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ollama_openapi.ndjson import LineSplitter
-from scripts import CHAT, CREATE, EMBED, GENERATE, PULL, PUSH
+from scripts import CHAT, EMBED, GENERATE, TRANSFERS
 from streams import new_state
 
 from ollama_ext import (
@@ -36,9 +36,7 @@ How = Literal["clean", "close", "reset", "stall"]
 _STREAMS = {
     CHAT: "chat_stream",
     GENERATE: "generate_stream",
-    PULL: "pull_model_stream",
-    PUSH: "push_model_stream",
-    CREATE: "create_model_stream",
+    **{path: f"{method}_stream" for path, method in TRANSFERS.items()},
 }
 _PLAIN = {
     CHAT: "chat",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from itertools import cycle
+from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, Any
 
 from ollama_openapi.ndjson import LineSplitter
 
-from ollama_ext import ChatState, Event, GenerateState
+from ollama_ext import ChatState, Event, GenerateState, Progress
 from ollama_ext.testing import RecordedExchange, recordings
 
 if TYPE_CHECKING:
@@ -94,3 +94,20 @@ def chunk(content: str = "", *, done: bool = False, **fields: Any) -> dict[str, 
 def line(value: object) -> bytes:
     """Return a value as a line without its end; characters beyond ASCII stay as they are, as in Go."""
     return json.dumps(value, ensure_ascii=False).encode()
+
+
+def assert_lawful(steps: Sequence[Progress]) -> None:
+    """Assert what holds for every sequence of steps."""
+    for step in steps:
+        overall = step.overall
+        assert step.completed >= 0
+        assert step.completed <= step.total or step.total == 0
+        assert 0 <= overall.completed <= overall.total
+        assert 0.0 <= overall.fraction <= 1.0
+    for before, after in pairwise(steps):
+        assert before.overall.completed <= after.overall.completed
+        assert before.overall.total <= after.overall.total
+        assert before.overall.fraction <= after.overall.fraction
+        if (before.status, before.digest) == (after.status, after.digest) and after.digest:
+            assert before.completed <= after.completed
+            assert before.total <= after.total
