@@ -96,19 +96,28 @@ def as_json(results: Results, load: tuple[float, float]) -> dict[str, Any]:
     """
     return {
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
-        "machine": {
-            "system": platform.system(),
-            "architecture": platform.machine(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "load_before": round(load[0], 2),
-            "load_after": round(load[1], 2),
-        },
+        "machine": machine(load),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
         "scenarios": [_scenario(comparison) for comparison in results.comparisons],
         "upload": results.upload and results.upload.as_json(),
         "cancelling": results.cancelling and results.cancelling.as_json(),
         "memory": results.long_stream and _memory(results.long_stream),
+    }
+
+
+def machine(load: tuple[float, float]) -> dict[str, Any]:
+    """Return on what was measured.
+
+    Args:
+        load: Runnable processes, averaged over a minute, before and after.
+    """
+    return {
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_before": round(load[0], 2),
+        "load_after": round(load[1], 2),
     }
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 from dataclasses import dataclass
 from statistics import median, quantiles
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_Sample = TypeVar("_Sample")
 
-def take_turns(subjects: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+
+def take_turns(subjects: Mapping[str, Callable[[], _Sample]], rounds: int) -> dict[str, list[_Sample]]:
     """Call every subject once per round and return what each returned, round by round.
 
     Whatever else the machine does then falls on all of them alike. Each round starts with another
@@ -19,7 +21,7 @@ def take_turns(subjects: Mapping[str, Callable[[], float]], rounds: int) -> dict
     first is not kept: it opens connections, fills caches and compiles bytecode.
     """
     names = list(subjects)
-    samples: dict[str, list[float]] = {name: [] for name in names}
+    samples: dict[str, list[_Sample]] = {name: [] for name in names}
     for number in range(rounds + 1):
         start = number % len(names)
         for name in names[start:] + names[:start]:

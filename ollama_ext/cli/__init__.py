@@ -5,6 +5,8 @@ output        what is shown, where it goes to, and in which form
 models        list, show, ps, cp, rm, load, stop
 transfers     pull, push, create
 inference     chat, embed
+mirror        list, import, publish, verify, diff, prune, export of models in S3; with mirror_options,
+              mirror_progress, mirror_results, and mirror_check: does Ollama see what was imported?
 doctor        is the server all right?
 """
 

@@ -8,24 +8,27 @@ import os
 import sys
 from functools import wraps
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
+import msgspec
 import typer
 
 from ollama_ext import __version__
 from ollama_ext.client import Client
 from ollama_ext.errors import (
+    Cancelled,
     ConnectionFailed,
     InvalidArgument,
     ModelNotFound,
     OllamaError,
     OllamaTimeout,
 )
+from ollama_ext.s3 import BucketUnreachable, ModelMissing
 
 from .output import Output, write_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 #: Exit codes. They are promised in docs/cli.md and in the help.
 FAILED, USAGE, UNREACHABLE, NOT_FOUND, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 4, 130, 141
@@ -36,8 +39,8 @@ app: typer.Typer = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     epilog=(
-        "Exit codes: 0 done; 1 the server refused or failed; 2 wrong usage; 3 no server, or a time-out; "
-        "4 no such model; 130 ended by Ctrl-C; 141 whoever read the output has left."
+        "Exit codes: 0 done; 1 the server refused or failed; 2 wrong usage; 3 no server, no bucket, or a "
+        "time-out; 4 no such model; 130 ended by Ctrl-C; 141 whoever read the output has left."
     ),
 )
 
@@ -83,34 +86,62 @@ _COMMON = {
 }
 
 
-def verb(name: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function, whose first argument is a `Session`, a verb with the options that all have."""
+def verb(
+    name: str, *, on: typer.Typer = app, common: Collection[str] = tuple(_COMMON), **settings: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function, whose first argument is a `Session`, a verb with options that many have.
+
+    Args:
+        name: What to type.
+        on: Where it belongs to.
+        common: Which of the options that all verbs of a server have.
+        settings: For typer.
+
+    An argument of the function whose type is a struct stands for the options that are the struct's fields.
+    """
 
     def make(function: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(function, eval_str=True)
-        own = list(signature.parameters.values())[1:]
-        common = [
-            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-            for key, (annotation, default) in _COMMON.items()
-        ]
+        parameters: list[inspect.Parameter] = []
+        groups: dict[str, tuple[type[msgspec.Struct], list[str]]] = {}
+        for parameter in list(signature.parameters.values())[1:]:
+            kind = parameter.annotation
+            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+                options = _options_of(kind)
+                groups[parameter.name] = kind, [option.name for option in options]
+                parameters += options
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        parameters += [_option(key, *_COMMON[key]) for key in common]
 
         @wraps(function)
         def run_verb(**arguments: Any) -> None:
-            host, timeout = arguments.pop("host"), arguments.pop("timeout")
-            no_retry, json = arguments.pop("no_retry"), arguments.pop("json")
-            verbose = arguments.pop("verbose")
+            told = {key: arguments.pop(key, default) for key, (_, default) in _COMMON.items()}
+            for group, (kind, names) in groups.items():
+                arguments[group] = kind(**{name: arguments.pop(name) for name in names})
+            verbose = told["verbose"]
             logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(message)s")
-            session = Session(host, timeout, json=json, no_retry=no_retry)
+            session = Session(told["host"], told["timeout"], json=told["json"], no_retry=told["no_retry"])
             _guarded(lambda: function(session, **arguments), verbose=verbose)
 
-        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *common)]
         adapted: Any = run_verb
         adapted.__signature__ = inspect.Signature(parameters)
         adapted.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(name, **settings)(run_verb)
+        on.command(name, **settings)(run_verb)
         return function
 
     return make
+
+
+def _options_of(kind: type[msgspec.Struct]) -> list[inspect.Parameter]:
+    """Return the options that the fields of a struct stand for."""
+    hints = get_type_hints(kind, include_extras=True)
+    fields = msgspec.structs.fields(kind)
+    return [_option(field.name, hints[field.name], field.default) for field in fields]
+
+
+def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _guarded(work: Callable[[], None], *, verbose: bool) -> None:
@@ -138,10 +169,12 @@ def exit_code(error: OllamaError) -> int:
     match error:
         case InvalidArgument():
             return USAGE
-        case ConnectionFailed() | OllamaTimeout():
+        case ConnectionFailed() | OllamaTimeout() | BucketUnreachable():
             return UNREACHABLE
-        case ModelNotFound():
+        case ModelNotFound() | ModelMissing():
             return NOT_FOUND
+        case Cancelled():
+            return INTERRUPTED
         case _:
             return FAILED
 
@@ -174,7 +207,7 @@ def root(
 
 def run() -> int:
     """Run the command of this process; return its exit code."""
-    for name in ("models", "inference", "transfers", "doctor"):
+    for name in ("models", "inference", "transfers", "mirror", "doctor"):
         import_module(f"ollama_ext.cli.{name}")  # each adds its verbs
 
     try:

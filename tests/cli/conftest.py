@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import pty
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from commands import Command, OnTerminal, Ran, Terminal
+from s3_servers import S3Server, moto_s3
 
 from ollama_ext.cli import main
 from ollama_ext.testing import FakeOllama
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from types_boto3_s3 import S3Client
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -71,6 +78,53 @@ def on_terminal(server: FakeOllama) -> Iterator[OnTerminal]:
             one.process.kill()
         one.process.wait()
         os.close(one.screen)
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3Server]:
+    """Run moto, an S3 server that takes any key."""
+    with moto_s3() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def s3(moto: S3Server) -> Iterator[S3Client]:
+    """Make a plain client of it, to put things there and to look."""
+    with closing(moto.client()) as client:
+        yield client
+
+
+@pytest.fixture
+def bucket(moto: S3Server, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make a bucket of the test's own, which the environment names."""
+    name = f"models-{next(_numbers)}"
+    s3.create_bucket(Bucket=name)
+    for variable in list(os.environ):
+        if variable.startswith("AWS_"):
+            monkeypatch.delenv(variable)
+    for variable, value in moto.environment().items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("OLLAMA_EXT_BUCKET", name)
+    return name
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Name a model directory of the test's own, which is not made."""
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def mirror(command: Command, store: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Return what runs ``ollama-ext mirror`` on a machine where no Ollama answers."""
+    del store
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:1")
+
+    def run(*arguments: str, stdin: str = "") -> Ran:
+        return command("mirror", *arguments, stdin=stdin)
+
+    return run
 
 
 def _take_terminal() -> None:

@@ -1,0 +1,121 @@
+"""The body of an S3 answer: whether it is what was asked for, and its bytes as they arrive."""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from .bucket_errors import translated
+from .errors import BucketAnswerRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_PIECE: Final = 256 << 10
+_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
+
+
+class BodyReader:
+    """The body of an answer, as its bytes arrive.
+
+    Attributes:
+        version: The entity tag of the object, or None.
+    """
+
+    def __init__(self, body: Any, what: str, version: str | None) -> None:
+        """Take botocore's body."""
+        # Under botocore's body lies urllib3's answer. Its read1() returns what has arrived, and copies less;
+        # read() waits until all that was asked for is there, so that a byte a second would never look slow.
+        self._answer: Any = getattr(body, "_raw_stream", body)
+        self._what = what
+        self.version = version
+        self._ended = False
+
+    def read(self) -> bytes:
+        """Return the next bytes, 256 KiB at most, and none only at the end.
+
+        Raises:
+            BucketUnreachable: The connection failed.
+        """
+        try:
+            piece: bytes = self._answer.read1(_PIECE)
+        except Exception:
+            with translated(self._what):
+                raise
+        self._ended = self._ended or not piece
+        return piece
+
+    def abort(self) -> None:
+        """End a `read` of another thread."""
+        with _ignoring_all():
+            self._answer.shutdown()
+
+    def close(self) -> None:
+        """Give the connection back if the body is at its end, else close it."""
+        with _ignoring_all():
+            if self._answer.length_remaining in {0, None}:
+                self._answer.drain_conn()
+            else:
+                self._answer.close()
+
+
+@contextmanager
+def _ignoring_all() -> Generator[None]:
+    """Ignore what goes wrong at the end of a connection: nothing is wanted of it any more."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - whatever it is
+        logging.getLogger(__name__).debug("a connection could not be closed in order")
+
+
+def check_range(about: Any, what: str, start: int, end: int, size: int) -> None:
+    """Look whether an answer is the range that was asked for; rclone says 200 to one, which is all right.
+
+    Args:
+        about: What botocore says of the answer beside its content.
+        what: What it is of, for messages.
+        start: The first byte that was asked for.
+        end: The byte after the last.
+        size: Bytes of the whole object.
+
+    Raises:
+        BucketAnswerRefused: It is another range, of an object of another size, or encoded.
+    """
+    headers = about["HTTPHeaders"]
+    check_encoding(about, what)
+    told = headers.get("content-range")
+    length = headers.get("content-length")
+    if told is not None:
+        match = _RANGE.fullmatch(told)
+        got = tuple(map(int, match.groups())) if match else None
+        if got and got[2] != size:
+            raise BucketAnswerRefused(
+                f"{what} has {got[2]:,} bytes, and its manifest says {size:,}: publish it anew"
+            )
+        if got != (start, end - 1, size):
+            problem = f"asked for bytes {start}-{end - 1}/{size}, the server answers {told!r:.80}"
+            raise BucketAnswerRefused(f"{what}: {problem}")
+    elif length is not None and (start, end) == (0, size) and length.isdecimal() and int(length) != size:
+        raise BucketAnswerRefused(
+            f"{what} has {int(length):,} bytes, and its manifest says {size:,}: publish it anew"
+        )
+    elif (start, end) != (0, size):
+        problem = f"asked for bytes {start}-{end - 1}/{size}, the server answers all of it"
+        raise BucketAnswerRefused(f"{what}: {problem}")
+    if length != str(end - start):
+        problem = f"asked for {end - start:,} bytes, the server announces {length or 'no length'}"
+        raise BucketAnswerRefused(f"{what}: {problem}")
+
+
+def check_encoding(about: Any, what: str) -> None:
+    """Look whether the bytes of an answer are those of the object.
+
+    Raises:
+        BucketAnswerRefused: They are compressed, or otherwise encoded.
+    """
+    encoding = about["HTTPHeaders"].get("content-encoding", "")
+    if encoding.strip().lower() not in {"", "identity", "aws-chunked"}:
+        problem = f"it is stored with the content encoding {encoding!r:.60}; store it as it is"
+        raise BucketAnswerRefused(f"{what}: {problem}")

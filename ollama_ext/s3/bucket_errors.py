@@ -1,0 +1,181 @@
+"""What botocore and urllib3 raise, as errors of ours: none of theirs gets out, and no secret with it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+from .errors import (
+    BucketAnswerRefused,
+    BucketError,
+    BucketForbidden,
+    BucketNotFound,
+    BucketUnreachable,
+    MirrorError,
+    SettingRefused,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+# What S3's codes, or else the HTTP statuses, mean to us.
+_CODES: Final = {
+    "missing": ("NoSuchKey", "NotFound", "NoSuchVersion", "NoSuchUpload"),
+    "conditional": ("PreconditionFailed", "ConditionalRequestConflict", "OperationAborted"),
+    "no bucket": ("NoSuchBucket",),
+    "elsewhere": ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
+    "forbidden": (
+        "AccessDenied",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "TokenRefreshRequired",
+        "RequestTimeTooSkewed",
+        "AllAccessDisabled",
+        "AccountProblem",
+        "Forbidden",
+    ),
+    "unsupported": ("NotImplemented",),
+    "temporary": ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"),
+}
+_KIND_OF_CODE: Final = {code: kind for kind, codes in _CODES.items() for code in codes}
+_KIND_OF_STATUS: Final = {
+    301: "elsewhere",
+    401: "forbidden",
+    403: "forbidden",
+    404: "missing",
+    409: "conditional",
+    412: "conditional",
+    429: "temporary",
+    501: "unsupported",
+}
+_HINTS: Final = {
+    "RequestTimeTooSkewed": "set the clock of this machine",
+    "ExpiredToken": "get new credentials",
+    "SignatureDoesNotMatch": "check the secret key, and that no proxy changes the requests",
+    "InvalidAccessKeyId": "check the access key",
+    "AccessDenied": "allow s3:GetObject, s3:PutObject and s3:ListBucket there (without s3:ListBucket a key "
+    "that is missing looks like this too)",
+}
+_NO_CREDENTIALS: Final = (
+    "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or pass credentials= "
+    "(anonymous=True for a public bucket)"
+)
+_LONGEST: Final = 300
+_SERVER_ERRORS: Final = 500
+
+
+class Missing(Exception):
+    """The key is not there: what that means, the caller knows."""
+
+
+class Conditional(Exception):
+    """A condition of a write does not hold: there is an object already, or another is being written."""
+
+
+class Unsupported(Exception):
+    """The server does not know what was asked for."""
+
+
+@contextlib.contextmanager
+def translated(what: str) -> Generator[None]:
+    """Turn whatever botocore and urllib3 raise into errors of ours.
+
+    Args:
+        what: What it is about, for messages: ``s3://bucket/key`` and the like.
+
+    Raises:
+        BucketError: What went wrong.
+        Missing: There is no such key.
+        Conditional: The condition of a write does not hold.
+        Unsupported: The server does not do this.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - needs the extra
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415 - comes with it
+
+    try:
+        yield
+    except MirrorError:  # one that is a ValueError as well
+        raise
+    except ClientError as error:
+        raise _refusal(what, error.response) from None
+    except BotoCoreError as error:
+        raise _failure(what, error) from None
+    except HTTPError as error:
+        raise BucketUnreachable(f"{what}: the connection failed: {_short(error)}") from None
+    except OSError as error:
+        raise BucketUnreachable(f"{what}: the connection failed: {_short(error)}") from None
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        # botocore does not expect that a size is no number, or a time no time, nor do we that one is missing.
+        problem = f"it lacks {error}" if isinstance(error, LookupError) else _short(error)
+        raise BucketAnswerRefused(f"{what}: the answer is not S3's: {problem}; check the endpoint") from None
+
+
+def _refusal(what: str, response: Any) -> Exception:
+    error, about = response.get("Error", {}), response.get("ResponseMetadata", {})
+    code, status = str(error.get("Code", "")), int(about.get("HTTPStatusCode", 0))
+    words = f"{what}: S3 answers {code or status}: {_short(error.get('Message') or 'no reason given')}"
+    known: dict[str, Any] = {"code": code, "status": status}
+    otherwise = "temporary" if status >= _SERVER_ERRORS else "other"
+    kind = _KIND_OF_CODE.get(code) or _KIND_OF_STATUS.get(status, otherwise)
+    match kind:
+        case "missing":
+            translation: Exception = Missing(words)
+        case "conditional":
+            translation = Conditional(words)
+        case "unsupported":
+            translation = Unsupported(words)
+        case "no bucket":
+            translation = BucketNotFound(f"{words}; check the name of the bucket and the endpoint", **known)
+        case "elsewhere":
+            region = about.get("HTTPHeaders", {}).get("x-amz-bucket-region") or error.get("Region")
+            hint = (
+                f"set region={region!r:.40}" if region else "set the region of the bucket, and its endpoint"
+            )
+            translation = BucketNotFound(f"{words}; the bucket lies elsewhere: {hint}", **known)
+        case "forbidden":
+            hint = _HINTS.get(
+                "AccessDenied" if code.isdecimal() else code, "check the credentials and their rights"
+            )
+            translation = BucketForbidden(f"{words}; {hint}", **known)
+        case "temporary":
+            translation = BucketUnreachable(words, **known)
+        case _:
+            translation = BucketError(words, **known)
+    return translation
+
+
+def _failure(what: str, error: Exception) -> MirrorError:
+    from botocore import exceptions as theirs  # noqa: PLC0415 - needs the extra
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415
+
+    if isinstance(
+        error,
+        theirs.ParamValidationError | theirs.InvalidRegionError | theirs.UnsupportedSignatureVersionError,
+    ):
+        return SettingRefused(f"{what}: {_short(error)}")
+    credentials = (
+        theirs.NoCredentialsError,
+        theirs.PartialCredentialsError,
+        theirs.CredentialRetrievalError,
+        theirs.ProfileNotFound,
+        theirs.NoAuthTokenError,
+        theirs.TokenRetrievalError,
+        theirs.SSOError,
+    )
+    if isinstance(error, credentials):
+        return BucketForbidden(f"{what}: {_short(error)}{_NO_CREDENTIALS}")
+    if isinstance(error, theirs.SSLError):
+        return BucketUnreachable(
+            f"{what}: the certificate or the TLS of the server is not good: {_short(error)}; a private "
+            "authority is named with ca_bundle= (--ca-bundle) or AWS_CA_BUNDLE"
+        )
+    if isinstance(error, ResponseParserError):
+        return BucketAnswerRefused(f"{what}: the answer is not S3's: {_short(error)}; check the endpoint")
+    return BucketUnreachable(f"{what}: {_short(error)}")
+
+
+def _short(words: object) -> str:
+    text = " ".join(str(words).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
