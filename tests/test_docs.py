@@ -1,17 +1,25 @@
 """Every Python block of the README and of the pages in docs/ runs as it stands.
 
-Ollama is played by the scripted server; the address that a block spells out is replaced by that of
-the server, nothing else is.
+Ollama is played by the scripted server, and S3 by moto with two models in its bucket, one of which the model
+directory has as well; the addresses that a block spells out are replaced by theirs, nothing else is.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from model_stores import make_model, put_model
+from s3_servers import S3Server, moto_s3
 
 from ollama_ext.testing import FakeOllama
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TREE = Path(__file__).resolve().parent.parent
 PAGES = [TREE / "README.md", *sorted((TREE / "docs").rglob("*.md"))]
@@ -34,12 +42,32 @@ def test_the_readme_shows_code() -> None:
     assert sum(place.startswith("README") for place in blocks()) >= 8
 
 
+@pytest.fixture(scope="module")
+def moto() -> Iterator[S3Server]:
+    """Run an S3 server that has the bucket of the docs."""
+    with moto_s3() as server, closing(server.client()) as client:
+        client.create_bucket(Bucket="models")
+        put_model(client, "models", "llama3.2:1b", [b"weights of a llama"])
+        put_model(client, "models", "all-minilm", [b"weights of a small one"])
+        yield server
+
+
 @pytest.mark.parametrize("code", blocks().values(), ids=blocks())
-def test_a_block_of_the_docs_runs(code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_block_of_the_docs_runs(
+    code: str, moto: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make_model(tmp_path / ".ollama" / "models", "llama3.2:1b", [b"weights of a llama"])
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name, value in moto.environment().items():
+        monkeypatch.setenv(name, value)
     with FakeOllama(aliases=ALIASES) as server:
         monkeypatch.setenv("OLLAMA_HOST", server.url)
+        monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.chdir(tmp_path)
         code = code.replace("http://127.0.0.1:11434", server.url)
+        code = code.replace("https://s3.example.com", moto.endpoint_url)
 
         exec(compile(code, "block", "exec"), {"__name__": "__block__"})  # noqa: S102 - our own docs
 

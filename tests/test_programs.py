@@ -6,10 +6,13 @@ import math
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from model_stores import digest_of, put_model
+from s3_servers import moto_s3
 
 from ollama_ext.testing import FakeOllama, Json, Lines, Recording
 
@@ -157,8 +160,22 @@ def test_the_test_of_the_docs_passes(server: FakeOllama) -> None:
     assert "2 passed" in run(server, "test_your_own_code.py", command=pytest_alone)
 
 
+def test_the_program_of_the_mirror_brings_models_of_a_bucket(
+    server: FakeOllama, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "store"))
+    with moto_s3() as moto, closing(moto.client()) as client:
+        for name, value in moto.environment().items():
+            monkeypatch.setenv(name, value)
+        client.create_bucket(Bucket="models")
+        manifest = put_model(client, "models", "llama3.2:1b", [b"weights"])
+        printed = run(server, "mirror.py", "models", "llama3.2:1b")
+    assert "100% llama3.2:1b done" in printed
+    assert f"llama3.2:1b: 2 fetched, 2 good, {digest_of(manifest)}" in printed
+
+
 def test_there_are_no_other_programs_and_the_page_lists_them_all() -> None:
     names = {file.name for file in FOLDER.glob("*.py")}
-    assert names == {*PROGRAMS, "test_your_own_code.py"}
+    assert names == {*PROGRAMS, "mirror.py", "test_your_own_code.py"}
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert all(f"({name})" in page for name in names)

@@ -69,11 +69,13 @@ class Follower:
                 self._blobs[step.digest] = step.state
             show(step)
 
-        with self._shown(title) as show:
-            yield take
-        if last is not None:
-            self._transferred += last.transferred
-            self._reused += max(last.completed - last.transferred, 0)
+        try:
+            with self._shown(title) as show:
+                yield take
+        finally:
+            if last is not None:
+                self._transferred += last.transferred
+                self._reused += max(last.completed - last.transferred, 0)
 
     @contextmanager
     def _shown(self, title: str) -> Generator[Callable[[TransferProgress], None]]:

@@ -127,7 +127,7 @@ def tell_pruned(output: Output, result: PruneResult) -> None:
     for each in result.removed:
         output.line(f"{each} {removed}")
     count = f"{len(result.removed)} {removed}, {size(result.bytes_freed)}"
-    output.line(f"{count}; {result.spared} more are no longer named, and too young")
+    output.line(f"{count}; {result.spared} spared as too young")
 
 
 def _row(found: Difference) -> tuple[str, ...]:

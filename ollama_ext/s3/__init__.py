@@ -9,14 +9,15 @@ manifests, layout    what a model is made of, and where it lies; strict_json rea
 location             which directory, if nobody says
 importing            models from a source into a store: engine, fetching, carrying and download get the blobs,
                      staging and journal keep them until publication shows the model
-publishing           models from a store into a bucket: uploads and sums prove each blob
+publishing           models from a store into a bucket: sending, uploads and sums prove each blob
 verification         hashing what is there; repairing replaces what is bad
 pruning              removing what no model names; bucket_pruning does it in a bucket
 bucket               the S3 operations, over bucket_client and bucket_body; with bucket_errors these are all
                      that know boto3, and none of its errors gets out; endpoint guards where they go
 bucket_source        a bucket to read models from; source: what it has in common with a directory
 directories          files that are never reached through a link
-limits               how much a transfer may take
+listing, comparing   what a bucket has, and how that differs from a store
+limits, crew         how much a transfer may take, and the threads that do it
 
 ``import ollama_ext.s3`` needs nothing but the library itself; a `Mirror` needs ``ollama-ext[s3]``.
 """

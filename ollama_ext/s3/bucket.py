@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import re
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,7 +18,14 @@ import msgspec
 from .bucket_body import BodyReader, check_encoding, check_range
 from .bucket_client import Access, make_client
 from .bucket_errors import Conditional, Missing, translated
-from .errors import BucketAnswerRefused, BucketUnreachable, ObjectChanged, SettingRefused
+from .errors import (
+    BucketAnswerRefused,
+    BucketError,
+    BucketNotFound,
+    BucketUnreachable,
+    ObjectChanged,
+    SettingRefused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -108,6 +116,11 @@ class Bucket:
                 )
         except Conditional:
             raise ObjectChanged(f"{what} changed while it was read") from None
+        except BucketError as error:
+            if error.code != "InvalidRange":
+                raise
+            problem = f"{what} has no byte {start:,}, and its manifest says {size:,}: publish it anew"
+            raise BucketAnswerRefused(problem, code=error.code, status=error.status) from None
         reader = BodyReader(answer["Body"], what, answer.get("ETag"))
         try:
             check_range(answer["ResponseMetadata"], what, start, end, size)
@@ -122,27 +135,28 @@ class Bucket:
             Missing: There is no such object.
             BucketError: It cannot be read.
         """
+        for _ in range(_READ_TRIES - 1):
+            with contextlib.suppress(BucketUnreachable):  # botocore itself retries the head only
+                return self._read_once(key, most)
+        return self._read_once(key, most)
+
+    def _read_once(self, key: str, most: int) -> bytes:
         what = f"{self.name}/{key}"
-        for left in reversed(range(_READ_TRIES)):
-            with translated(what):
-                answer = self._client.get_object(Bucket=self.bucket, Key=key, **self._owner)
-            reader = BodyReader(answer["Body"], what, answer.get("ETag"))
-            try:
-                check_encoding(answer["ResponseMetadata"], what)
-                content = bytearray()
-                while len(content) <= most and (piece := reader.read()):
-                    content += piece
-                told = answer.get("ContentLength", 0)
-                if len(content) < min(told, most):
-                    problem = f"the connection ended after {len(content):,} of {told:,} bytes"
-                    raise BucketUnreachable(f"{what}: {problem}")
-                return bytes(content[: most + 1])
-            except BucketUnreachable:  # botocore asks again only for what breaks before the body
-                if not left:
-                    raise
-            finally:
-                reader.close()
-        raise AssertionError  # the last try returns or raises
+        with translated(what):
+            answer = self._client.get_object(Bucket=self.bucket, Key=key, **self._owner)
+        reader = BodyReader(answer["Body"], what, answer.get("ETag"))
+        content = bytearray()
+        try:
+            check_encoding(answer["ResponseMetadata"], what)
+            while len(content) <= most and (piece := reader.read()):
+                content += piece
+        finally:
+            reader.close()
+        told = answer.get("ContentLength", 0)
+        if len(content) < min(told, most):
+            problem = f"the connection ended after {len(content):,} of {told:,} bytes"
+            raise BucketUnreachable(f"{what}: {problem}")
+        return bytes(content[: most + 1])
 
     def head(self, key: str) -> ObjectInfo | None:
         """Return what S3 says of an object, with the checksums it has proven; None without one."""
@@ -174,19 +188,23 @@ class Bucket:
         token: dict[str, Any] = {}
         seen: set[str] = set()
         while True:
-            with translated(f"{self.name}/{prefix}"):
-                page: Any = self._client.list_objects_v2(
-                    Bucket=self.bucket, Prefix=prefix, **token, **self._owner
-                )
-                found = [
-                    ObjectInfo(
-                        key=entry["Key"],
-                        size=entry["Size"],
-                        etag=_bare(entry.get("ETag")),
-                        modified=entry["LastModified"],
+            try:
+                with translated(f"{self.name}/{prefix}"):
+                    page: Any = self._client.list_objects_v2(
+                        Bucket=self.bucket, Prefix=prefix, **token, **self._owner
                     )
-                    for entry in page.get("Contents") or ()
-                ]
+                    found = [
+                        ObjectInfo(
+                            key=entry["Key"],
+                            size=entry["Size"],
+                            etag=_bare(entry.get("ETag")),
+                            modified=entry["LastModified"],
+                        )
+                        for entry in page.get("Contents") or ()
+                    ]
+            except Missing as error:  # of the bucket itself, or of an S3 server
+                problem = f"{error}; check the name of the bucket and the endpoint"
+                raise BucketNotFound(problem, code=error.code, status=error.status) from None
             if "IsTruncated" not in page:  # some other XML, such as the page of a portal, is no empty bucket
                 problem = "the answer is not the listing of a bucket; check the endpoint"
                 raise BucketAnswerRefused(f"{self.name}/{prefix}: {problem}")

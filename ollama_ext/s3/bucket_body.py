@@ -55,7 +55,7 @@ class BodyReader:
     def close(self) -> None:
         """Give the connection back if the body is at its end, else close it."""
         with _ignoring_all():
-            if self._answer.length_remaining in {0, None}:
+            if self._ended or self._answer.length_remaining == 0:  # else it may go on for ever
                 self._answer.drain_conn()
             else:
                 self._answer.close()

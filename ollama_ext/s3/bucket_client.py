@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from ollama_ext.version import __version__
 
 from .bucket_errors import translated
-from .endpoint import check_endpoint, is_amazon
+from .endpoint import check_endpoint, is_amazon, is_loopback
 from .errors import ExtraMissing, SettingRefused
 
 if TYPE_CHECKING:
@@ -62,18 +63,21 @@ def make_client(access: Access, what: str) -> S3Client:
     """
     if access.endpoint_url is not None:
         check_endpoint(access.endpoint_url, allow_link_local=access.allow_link_local)
+    if access.ca_bundle is not None and not Path(access.ca_bundle).is_file():
+        raise SettingRefused(
+            f"ca_bundle {str(access.ca_bundle)!r:.200} is no file of certificates", argument="ca_bundle"
+        )
     make = _maker(access)
     with translated(what):
         try:
-            client: S3Client = make("auto")
+            client: S3Client = make(access.endpoint_url)
+            if access.endpoint_url is None and not is_amazon(used := client.meta.endpoint_url):
+                # The environment or a profile names another.
+                check_endpoint(used, allow_link_local=access.allow_link_local)
+                client.close()
+                client = make(used)
         except ValueError as error:  # botocore's, of the endpoint or the region
             raise SettingRefused(f"{what}: {error}") from None
-        used = client.meta.endpoint_url
-        if access.endpoint_url is None:  # the environment or a profile may name one
-            check_endpoint(used, allow_link_local=access.allow_link_local)
-        if not is_amazon(used):
-            client.close()
-            client = make("path")
     return client
 
 
@@ -90,9 +94,10 @@ def _maker(access: Access) -> Any:
     # At DEBUG botocore logs signatures and session tokens. Whoever wants that sets its level explicitly.
     logger = logging.getLogger("botocore")
     if logger.level == logging.NOTSET:
-        logger.setLevel(logging.INFO)
+        logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
 
-    def make(style: str) -> Any:
+    def make(endpoint_url: str | None) -> Any:
+        aws = endpoint_url is None or is_amazon(endpoint_url)
         keys: dict[str, Any] = {}
         if access.credentials is not None:
             keys = {
@@ -100,7 +105,7 @@ def _maker(access: Access) -> Any:
                 "aws_secret_access_key": access.credentials.secret_access_key,
                 "aws_session_token": access.credentials.session_token,
             }
-        how: Any = {"addressing_style": style, "payload_signing_enabled": False}
+        how: Any = {"addressing_style": "auto" if aws else "path", "payload_signing_enabled": False}
         config = Config(
             s3=how,
             request_checksum_calculation="when_required",
@@ -111,9 +116,11 @@ def _maker(access: Access) -> Any:
             max_pool_connections=access.connections + _SPARE_CONNECTIONS,
             tcp_keepalive=True,
             user_agent_extra=f"ollama-ext/{__version__}",
+            # No proxy of the environment for a server on this machine, as with `Client`.
+            proxies={} if endpoint_url is not None and is_loopback(endpoint_url) else None,
             signature_version=UNSIGNED if access.anonymous else None,
         )
         session = boto3.session.Session(profile_name=access.profile, region_name=access.region, **keys)
-        return session.client("s3", endpoint_url=access.endpoint_url, verify=access.ca_bundle, config=config)
+        return session.client("s3", endpoint_url=endpoint_url, verify=access.ca_bundle, config=config)
 
     return make

@@ -66,15 +66,15 @@ _LONGEST: Final = 300
 _SERVER_ERRORS: Final = 500
 
 
-class Missing(Exception):
+class Missing(BucketError):
     """The key is not there: what that means, the caller knows."""
 
 
-class Conditional(Exception):
+class Conditional(BucketError):
     """A condition of a write does not hold: there is an object already, or another is being written."""
 
 
-class Unsupported(Exception):
+class Unsupported(BucketError):
     """The server does not know what was asked for."""
 
 
@@ -106,6 +106,8 @@ def translated(what: str) -> Generator[None]:
         raise BucketUnreachable(f"{what}: the connection failed: {_short(error)}") from None
     except OSError as error:
         raise BucketUnreachable(f"{what}: the connection failed: {_short(error)}") from None
+    except RecursionError:
+        raise _astray(what) from None
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         # botocore does not expect that a size is no number, or a time no time, nor do we that one is missing.
         problem = f"it lacks {error}" if isinstance(error, LookupError) else _short(error)
@@ -121,11 +123,11 @@ def _refusal(what: str, response: Any) -> Exception:
     kind = _KIND_OF_CODE.get(code) or _KIND_OF_STATUS.get(status, otherwise)
     match kind:
         case "missing":
-            translation: Exception = Missing(words)
+            translation: Exception = Missing(words, **known)
         case "conditional":
-            translation = Conditional(words)
+            translation = Conditional(words, **known)
         case "unsupported":
-            translation = Unsupported(words)
+            translation = Unsupported(words, **known)
         case "no bucket":
             translation = BucketNotFound(f"{words}; check the name of the bucket and the endpoint", **known)
         case "elsewhere":
@@ -146,10 +148,17 @@ def _refusal(what: str, response: Any) -> Exception:
     return translation
 
 
+def _astray(what: str) -> BucketNotFound:
+    # Without x-amz-bucket-region botocore asks for the region, is redirected again, and asks again.
+    return BucketNotFound(f"{what}: the server redirects, and does not say where to; check the endpoint")
+
+
 def _failure(what: str, error: Exception) -> MirrorError:
     from botocore import exceptions as theirs  # noqa: PLC0415 - needs the extra
     from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
+    if isinstance(error, theirs.HTTPClientError) and isinstance(error.kwargs.get("error"), RecursionError):
+        return _astray(what)
     if isinstance(
         error,
         theirs.ParamValidationError | theirs.InvalidRegionError | theirs.UnsupportedSignatureVersionError,

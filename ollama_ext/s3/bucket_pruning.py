@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from .bucket_errors import Missing
+from .bucket_errors import Missing, Unsupported
+from .crew import Crew
 from .errors import BucketError, MirrorError
 from .layout import BLOBS, MANIFESTS, digest_of_blob, named_by
 from .manifests import parse_manifest
 from .results import PruneResult
 
 if TYPE_CHECKING:
+    from .bucket import ObjectInfo
     from .bucket_source import BucketSource
 
 _READERS: Final = 16
@@ -30,47 +31,75 @@ def prune_bucket(source: BucketSource, *, grace: float, dry_run: bool) -> PruneR
         BucketError: The bucket cannot be read, or not be written.
         MirrorError: A manifest cannot be read or trusted, so what it names is not known; nothing was removed.
     """
-    old = datetime.now(UTC) - timedelta(seconds=grace)
-    blobs = {info.key: info for info in source.bucket.list(f"{source.prefix}{BLOBS}/")}
-    uploads = list(source.bucket.uploads(f"{source.prefix}{BLOBS}/"))
-    named = _named(source)
-    removed: list[str] = []
-    freed, spared = 0, 0
-    for key, info in blobs.items():
-        digest = digest_of_blob(key.removeprefix(f"{source.prefix}{BLOBS}/"))
-        if digest is None or digest in named:
-            continue
-        if info.modified > old:
-            spared += 1
-            continue
-        if not dry_run:
-            # It may have been made young since it was listed.
-            now = source.bucket.head(key)
-            if now is None or now.modified > old:
-                spared += now is not None
-                continue
-            source.bucket.delete([key])
-        removed.append(digest)
-        freed += info.size
-    for key, upload, began in uploads:
-        digest = digest_of_blob(key.removeprefix(f"{source.prefix}{BLOBS}/"))
-        if digest is None:
-            continue
-        if began > old:
-            spared += 1
-            continue
-        if not dry_run:
-            source.bucket.abort_upload(key, upload)
-        removed.append(f"unfinished upload of {digest}")
-    return PruneResult(dry_run=dry_run, removed=tuple(removed), bytes_freed=freed, spared=spared)
+    prune = _Prune(source, datetime.now(UTC) - timedelta(seconds=grace), dry_run=dry_run)
+    prune.run()
+    return PruneResult(
+        dry_run=dry_run, removed=tuple(prune.removed), bytes_freed=prune.freed, spared=prune.spared
+    )
+
+
+class _Prune:
+    """One run, and what it has done."""
+
+    def __init__(self, source: BucketSource, old: datetime, *, dry_run: bool) -> None:
+        self._source = source
+        self._bucket = source.bucket
+        self._prefix = f"{source.prefix}{BLOBS}/"
+        self._old = old
+        self._dry_run = dry_run
+        self.removed: list[str] = []
+        self.freed = 0
+        self.spared = 0
+
+    def run(self) -> None:
+        blobs = list(self._bucket.list(self._prefix))
+        uploads = self._uploads()
+        named = _named(self._source)
+        for info in blobs:
+            digest = self._digest_of(info.key)
+            if digest is not None and digest not in named:
+                self._remove(info, digest)
+        for key, upload, began in uploads:
+            if (digest := self._digest_of(key)) is not None:
+                self._abort(key, upload, began, digest)
+
+    def _uploads(self) -> list[tuple[str, str, datetime]]:
+        try:
+            return list(self._bucket.uploads(self._prefix))
+        except (Missing, Unsupported):  # some servers, as rclone, tell of none
+            return []
+
+    def _digest_of(self, key: str) -> str | None:
+        return digest_of_blob(key.removeprefix(self._prefix))
+
+    def _remove(self, info: ObjectInfo, digest: str) -> None:
+        # It may have been made young since it was listed.
+        now = info if self._dry_run or info.modified > self._old else self._bucket.head(info.key)
+        if now is None:
+            return
+        if now.modified > self._old:
+            self.spared += 1
+            return
+        if not self._dry_run:
+            self._bucket.delete([info.key])
+        self.removed.append(digest)
+        self.freed += info.size
+
+    def _abort(self, key: str, upload: str, began: datetime, digest: str) -> None:
+        if began > self._old:
+            self.spared += 1
+            return
+        if not self._dry_run:
+            self._bucket.abort_upload(key, upload)
+        self.removed.append(f"unfinished upload of {digest}")
 
 
 def _named(source: BucketSource) -> set[str]:
     prefix = f"{source.prefix}{MANIFESTS}/"
     keys = [info.key for info in source.bucket.list(prefix) if not info.key.endswith("/")]
     named: set[str] = set()
-    with ThreadPoolExecutor(_READERS, "mirror-manifest") as pool:
-        for blobs in pool.map(partial(_blobs_of, source, prefix), keys):
+    with Crew(_READERS, "mirror-manifest") as crew:
+        for blobs in crew.map(partial(_blobs_of, source, prefix), keys):
             named |= blobs
     return named
 

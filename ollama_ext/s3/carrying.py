@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from .download import Over
-from .errors import BucketUnreachable, MirrorError, ObjectChanged
+from .errors import BucketAnswerRefused, BucketUnreachable, MirrorError, ObjectChanged
 from .limits import RateLimit
 
 if TYPE_CHECKING:
@@ -96,6 +96,9 @@ class Carrier:
             if not piece:
                 problem = f"{self._source.name} sent {done:,} of {count:,} bytes and ended"
                 raise BucketUnreachable(problem)
+            if len(piece) > count - done:  # it would be written over what lies behind
+                problem = f"{self._source.name} sends more than the {count:,} bytes that it announced"
+                raise BucketAnswerRefused(problem)
             done += len(piece)
             yield piece
             waited += self._limit.spend(len(piece), self._stopping.wait)

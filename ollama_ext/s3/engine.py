@@ -172,7 +172,7 @@ class Engine:
             yield
         except Over:
             if download.error is not None:
-                raise download.error from None
+                raise download.error from download.error.__cause__
             raise
         finally:
             download.end()

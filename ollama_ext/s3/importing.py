@@ -6,11 +6,12 @@ import hashlib
 import os
 import queue
 import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from .carrying import Carrier
+from .crew import Crew
 from .download import Over, Reading
 from .engine import Engine
 from .errors import BlobMissing, DigestMismatch, ManifestRefused, MirrorError, NoSpace, TransferInterrupted
@@ -131,14 +132,13 @@ class _Import:
     def plan(self, models: Sequence[_Model]) -> None:
         """Read the manifests, look whether they can be trusted, and whether there is room."""
         self._settings.pause_at_start(self._stopping.wait)
-        pool = ThreadPoolExecutor(_PLANNERS, "mirror-plan")
-        try:
-            left: set[Future[None]] = {pool.submit(self._plan_one, model) for model in models}
+        with Crew(_PLANNERS, "mirror-plan") as crew:
+            left: set[Future[None]] = {crew.submit(self._plan_one, model) for model in models}
             while left:
-                _, left = wait(left, _TELL_SECONDS, FIRST_COMPLETED)
+                done, left = wait(left, _TELL_SECONDS, FIRST_COMPLETED)
                 self._check_cancelled()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # one may wait for an answer that is not wanted
+                for each in done:
+                    each.result()  # raises what nobody thought of
         self._check_space([model for model in models if model.error is None])
         for model in models:
             if model.error is not None:

@@ -68,6 +68,15 @@ def named_by(path: str) -> ModelName:
     return name
 
 
+def shown_name(name: ModelName) -> str:
+    """Return the name as Ollama lists it, or in full where that leads to another path.
+
+    Ollama leaves out its defaults whatever their case, and so would list what lies below ``library`` and
+    what lies below ``Library`` alike.
+    """
+    return name.short if model_name(name.short).path == name.path else name.full
+
+
 def digest_of_blob(file_name: str) -> str | None:
     """Return the digest that the name of a blob's file stands for, or None if it is no such name."""
     match = _BLOB.fullmatch(file_name)

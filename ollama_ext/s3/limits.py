@@ -139,7 +139,9 @@ def _whole(value: object) -> bool:
 
 
 def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return float("nan")
     try:
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
+        return float(value)
     except OverflowError:
         return float("inf")

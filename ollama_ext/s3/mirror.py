@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from .bucket import Bucket
 from .bucket_client import Access, Credentials
 from .bucket_pruning import prune_bucket
 from .bucket_source import BucketSource
-from .errors import BucketError, MirrorError, ModelMissing, NameRefused, SettingRefused
+from .comparing import compare
+from .errors import SettingRefused
 from .importing import import_models
-from .layout import MANIFESTS, checked_prefix, model_name, named_by
+from .layout import checked_prefix, model_name
 from .limits import TransferSettings
-from .manifests import Manifest, parse_manifest
+from .listing import bucket_manifest, list_bucket
 from .pruning import check_grace
 from .publishing import Publication
 from .repairing import repair_bucket, repair_store
 from .reporting import Tracker
-from .results import Difference, Listing, ModelEntry, Refusal
 from .source import DirectorySource
 from .store import LocalStore, checked_models
 from .verification import repaired, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from ollama_ext.cancel import CancelToken
 
     from .reporting import TransferProgress
-    from .results import Comparison, PruneResult, TransferResult, VerifyResult, Way
+    from .results import Difference, Listing, PruneResult, TransferResult, VerifyResult, Way
 
 #: How old in seconds a blob in a bucket must be for a prune to remove it: a publication may take that long.
 BUCKET_PRUNE_GRACE: Final = 86400.0
-_READERS: Final = 16
 
 
 class Mirror:
     """The models below a prefix of a bucket, and a store on this machine.
 
     For any number of threads. A context manager; nothing is sent before a method is called.
-
-    Attributes:
-        store: The model directory on this machine.
     """
 
     def __init__(
@@ -78,7 +73,8 @@ class Mirror:
             prefix: What its keys begin with; a ``/`` at the end is dropped, and empty means the root.
             endpoint_url: The server, as ``https://host:port``; left out, that of the environment or AWS.
             region: The region; left out, that of the environment or the profile.
-            store: The model directory; left out, the one that an Ollama of this user has.
+            store: The model directory; left out, the one that an Ollama of this user has, which is looked for
+                when a method needs it.
             profile: The profile of the AWS configuration.
             credentials: Keys to use.
             anonymous: Whether to ask without any credentials.
@@ -99,7 +95,6 @@ class Mirror:
         Raises:
             ExtraMissing: boto3 is not installed.
             SettingRefused: A setting cannot be right.
-            StoreRefused: No store was given, and two may be meant.
             BucketForbidden: There is no such profile.
         """
         check_grace(prune_grace)
@@ -119,7 +114,7 @@ class Mirror:
         )
         self._grace = prune_grace
         self._allow_remote = allow_remote
-        self.store: LocalStore = store if isinstance(store, LocalStore) else LocalStore(store)
+        self._store = LocalStore(store) if isinstance(store, Path | str) else store
         self._source = BucketSource(
             Bucket(
                 bucket,
@@ -139,9 +134,20 @@ class Mirror:
             checked_prefix(prefix),
         )
 
+    @property
+    def store(self) -> LocalStore:
+        """The model directory on this machine.
+
+        Raises:
+            StoreRefused: None was given, and two may be meant.
+        """
+        if self._store is None:
+            self._store = LocalStore()
+        return self._store
+
     def __repr__(self) -> str:
         """Show where things are, and no credentials."""
-        return f"<Mirror {self._source.name} {self.store.path}>"
+        return f"<Mirror {self._source.name} {self._store or 'and the store of this user'}>"
 
     def close(self) -> None:
         """Close the connections; may be called again."""
@@ -171,59 +177,7 @@ class Mirror:
         Raises:
             BucketError: It cannot be listed.
         """
-        prefix = f"{self._source.prefix}{MANIFESTS}/"
-        entries: dict[str, ModelEntry] = {}
-        refused: list[Refusal] = []
-        folded: dict[str, list[str]] = {}
-        for info in self._source.bucket.list(prefix):
-            path = info.key.removeprefix(prefix)
-            if info.size == 0 and (not path or path.endswith("/")):
-                continue  # what some programs make for a directory
-            try:
-                entry = ModelEntry(name=named_by(path).short, modified=info.modified)
-            except NameRefused as error:
-                refused.append(Refusal(path=info.key, reason=error.message))
-                continue
-            entries[path] = entry
-            folded.setdefault(path.lower(), []).append(path)
-        for paths in folded.values():
-            for path in paths if len(paths) > 1 else ():
-                others = ", ".join(other for other in paths if other != path)
-                reason = (
-                    f"it differs from {others} in upper and lower case only: Ollama takes one for the other"
-                )
-                refused.append(Refusal(path=f"{prefix}{path}", reason=reason))
-                del entries[path]
-        models = list(entries.values())
-        if details:
-            models, more = self._detailed(models)
-            refused += more
-        return Listing(sorted(models, key=lambda entry: entry.name), refused)
-
-    def _detailed(self, models: Sequence[ModelEntry]) -> tuple[list[ModelEntry], list[Refusal]]:
-        def look(entry: ModelEntry) -> ModelEntry | Refusal:
-            try:
-                manifest = self._bucket_manifest(entry.name)
-            except BucketError:
-                raise
-            except MirrorError as error:
-                path = self._source.manifest_key(model_name(entry.name))
-                return Refusal(path=path, reason=error.message)
-            return ModelEntry(
-                name=entry.name, modified=entry.modified, digest=manifest.digest, size=manifest.size
-            )
-
-        with ThreadPoolExecutor(_READERS, "mirror-details") as pool:
-            looked = list(pool.map(look, models))
-        return (
-            [each for each in looked if isinstance(each, ModelEntry)],
-            [each for each in looked if isinstance(each, Refusal)],
-        )
-
-    def _bucket_manifest(self, model: str) -> Manifest:
-        name = model_name(model)
-        where = f"{self._source.bucket.name}/{self._source.manifest_key(name)}"
-        return parse_manifest(self._source.manifest(name), where=where)
+        return list_bucket(self._source, details=details)
 
     def import_model(
         self,
@@ -414,7 +368,7 @@ class Mirror:
         if where not in {"store", "bucket"}:
             raise SettingRefused(f"where must be 'store' or 'bucket'; not {where!r:.80}", argument="where")
         name = model_name(model)
-        manifest = self.store.manifest(model) if where == "store" else self._bucket_manifest(model)
+        manifest = self.store.manifest(model) if where == "store" else bucket_manifest(self._source, model)
         source = DirectorySource(self.store) if where == "store" else self._source
         tracker = Tracker(on_progress)
         result = verify(
@@ -439,7 +393,10 @@ class Mirror:
                 self._source, self.store, bad, settings=self._settings, tracker=tracker, cancel=cancel
             )
         )
-        return repaired(result, verdicts)
+        result = repaired(result, verdicts)
+        tracker.model(name.short, "done" if result.ok else "failed", manifest.size)
+        tracker.tell(finished=result.ok)
+        return result
 
     def diff(self, model: str) -> Difference:
         """Compare the copies of a model in bucket and store, by their manifests and the sizes of their blobs.
@@ -450,49 +407,7 @@ class Mirror:
             StoreRefused: The store cannot be read.
             BucketError: The bucket cannot be read.
         """
-        name = model_name(model)
-        there, here = self._manifest_or_none(model, bucket=True), self._manifest_or_none(model, bucket=False)
-        in_store = self.store.has({**(there.blobs if there else {}), **(here.blobs if here else {})})
-        in_bucket = self._bucket_has({**(there.blobs if there else {}), **(here.blobs if here else {})})
-        comparison: Comparison
-        if there is None or here is None:
-            comparison = "only in bucket" if there else "only in store" if here else "in neither"
-        else:
-            comparison = "same" if there.content == here.content else "different"
-        return Difference(
-            model=name.short,
-            comparison=comparison,
-            bucket_digest=there.digest if there else None,
-            store_digest=here.digest if here else None,
-            to_fetch=sum(
-                size for digest, size in (there.blobs if there else {}).items() if digest not in in_store
-            ),
-            to_send=sum(
-                size for digest, size in (here.blobs if here else {}).items() if digest not in in_bucket
-            ),
-            missing_in_store=tuple(
-                digest for digest in (here.blobs if here else {}) if digest not in in_store
-            ),
-            missing_in_bucket=tuple(
-                digest for digest in (there.blobs if there else {}) if digest not in in_bucket
-            ),
-        )
-
-    def _manifest_or_none(self, model: str, *, bucket: bool) -> Manifest | None:
-        try:
-            return self._bucket_manifest(model) if bucket else self.store.manifest(model)
-        except ModelMissing:
-            return None
-
-    def _bucket_has(self, blobs: dict[str, int]) -> set[str]:
-        """Return which blobs the bucket has, with the right size."""
-
-        def look(digest: str) -> bool:
-            info = self._source.bucket.head(self._source.blob_key(digest))
-            return info is not None and info.size == blobs[digest]
-
-        with ThreadPoolExecutor(_READERS, "mirror-head") as pool:
-            return {digest for digest, there in zip(blobs, pool.map(look, blobs), strict=True) if there}
+        return compare(self._source, self.store, model)
 
     def prune_bucket(self, *, dry_run: bool = False) -> PruneResult:
         """Remove from the bucket blobs that no model there names, and uploads that nobody finished.

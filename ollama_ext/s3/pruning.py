@@ -96,17 +96,26 @@ class _Prune:
 
     def _remove_leftovers(self) -> None:
         with Staging(self._root) as staging:
-            for digest, name, status in list(staging.leftovers()):
-                if name.endswith(".lock"):
-                    continue
-                lock = staging.lock(f"sha256:{digest}")
-                if lock is None:  # a transfer is at it
+            leftovers = list(staging.leftovers())
+            locks = {digest for digest, name, _ in leftovers if name.endswith(".lock")}
+            files = [each for each in leftovers if not each[1].endswith(".lock")]
+            if any(staging.is_locked(f"sha256:{digest}") for digest in locks):
+                # A transfer is at one of its blobs, and needs those that it has finished, old as they may be.
+                self._spared += len(files)
+                return
+            for digest, name, status in files:
+                lock = None if self._dry_run else staging.lock(f"sha256:{digest}")
+                if lock is None and not self._dry_run:  # one has begun
                     self._spared += 1
                     continue
                 try:
                     self._remove(staging.directory, name, f"{STAGING}/{name}", status.st_blocks * 512)
                 finally:
-                    lock.release()
+                    if lock is not None:
+                        lock.release()
+            for digest in () if self._dry_run else locks:
+                if (lock := staging.lock(f"sha256:{digest}")) is not None:
+                    lock.release()  # which removes it; left behind, it says nothing
 
     def _remove(self, directory: Directory, name: str, told: str, size: int | None = None) -> None:
         """Remove a file if it is old enough now: it may have been touched since it was listed."""

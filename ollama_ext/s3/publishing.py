@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from .bucket_errors import Conditional, Missing, Unsupported
-from .download import Over
-from .errors import BlobMissing, BucketError, ManifestRefused, MirrorError, TransferInterrupted
+from .crew import Crew
+from .errors import BlobMissing, BucketError, ManifestRefused, MirrorError
 from .layout import blob_path, model_name
 from .manifests import MOST_CONFIG_BYTES, MOST_MANIFEST_BYTES, check_config
 from .reporting import Tracker
 from .results import TransferResult
-from .uploads import Sender
+from .sending import Sending, sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,8 +28,7 @@ if TYPE_CHECKING:
     from .reporting import TransferProgress
     from .store import LocalStore
 
-_TELL_SECONDS: Final = 0.1
-_SENDERS: Final = 8
+_HEADS: Final = 8
 _ROUNDS: Final = 3
 _MEDIA_TYPE: Final = "application/vnd.docker.distribution.manifest.v2+json"
 
@@ -97,44 +93,17 @@ class Publication:
         before = self._read(key)
         if dry_run:
             return self._would_do(before)
-        stopping = threading.Event()
-        hook = self._cancel.attach(stopping.set) if self._cancel is not None else 0
-        senders = ThreadPoolExecutor(_SENDERS, "mirror-send")
-        connections = ThreadPoolExecutor(self._settings.connections, "mirror-part")
         try:
-            self._settings.pause_at_start(stopping.wait)
-            sender = Sender(
+            with sending(
                 self._store,
                 self._target,
                 settings=self._settings,
                 tracker=self._tracker,
-                stopping=stopping,
-                connections=connections,
-            )
-            self._send(sender, senders, self._manifest.blobs)
-            self._tracker.model(self._name.short, "publishing", self._manifest.size)
-            self._tracker.tell()
-            if before != self._manifest.content:
-                content = self._manifest.content
-                self._target.bucket.put(key, content, len(content), media_type=_MEDIA_TYPE)
-            for _ in range(_ROUNDS):
-                missing = self._missing(senders)
-                if not missing:
-                    break
-                self._send(sender, senders, missing)
-            else:
-                where = self._target.name
-                raise BlobMissing(
-                    f"blobs vanish from {where} as soon as they are there: what removes them?", where=where
-                )
+                cancel=self._cancel,
+            ) as crew:
+                self._publish(crew, before)
         except (Conditional, Missing, Unsupported) as error:
             raise BucketError(str(error)) from None
-        finally:
-            stopping.set()
-            senders.shutdown(wait=True, cancel_futures=True)
-            connections.shutdown(wait=True, cancel_futures=True)
-            if self._cancel is not None:
-                self._cancel.detach(hook)
         self._tracker.model(self._name.short, "done", self._manifest.size)
         self._tracker.tell(finished=True)
         return self._result(changed=before != self._manifest.content)
@@ -145,42 +114,38 @@ class Publication:
         except Missing:
             return None
 
-    def _send(self, sender: Sender, senders: ThreadPoolExecutor, blobs: Mapping[str, int]) -> None:
+    def _publish(self, crew: Sending, before: bytes | None) -> None:
+        """Have the blobs there, then the manifest, and then look whether the blobs are still there."""
+        content = self._manifest.content
+        self._send(crew, self._manifest.blobs)
+        self._tracker.model(self._name.short, "publishing", self._manifest.size)
+        self._tracker.tell()
+        if before != content:
+            key = self._target.manifest_key(self._name)
+            self._target.bucket.put(key, content, len(content), media_type=_MEDIA_TYPE)
+        for _ in range(_ROUNDS):
+            missing = self._missing(crew.crew)
+            if not missing:
+                return
+            self._send(crew, missing)
+        where = self._target.name
+        problem = f"blobs vanish from {where} as soon as they are there: what removes them?"
+        raise BlobMissing(problem, where=where)
+
+    def _send(self, crew: Sending, blobs: Mapping[str, int]) -> None:
         """Have blobs in the bucket; the first that fails ends the others."""
-        # What is that old could be removed by a prune before our manifest names it.
-        renew_before = datetime.now(UTC) - timedelta(seconds=self._grace / 2)
-        running: dict[Future[bool], str] = {}
-        for digest, size in sorted(blobs.items(), key=lambda item: -item[1]):
-            running[senders.submit(sender.send, digest, size, renew_before=renew_before)] = digest
-        left = set(running)
-        while left:
-            done, left = wait(left, _TELL_SECONDS, FIRST_COMPLETED)
-            if self._cancel is not None and self._cancel.cancelled:
-                raise TransferInterrupted(
-                    "the publication was cancelled; the next one goes on where this one stopped"
-                )
-            for future in done:
-                self._take_note(future, running[future])
-            self._tracker.tell()
+        for digest, outcome in crew.send(blobs, grace=self._grace):
+            if isinstance(outcome, MirrorError):
+                self._tracker.tell()
+                outcome.model = outcome.model or self._name.short
+                raise outcome
+            if outcome:
+                self._sent.add(digest)
 
-    def _take_note(self, future: Future[bool], digest: str) -> None:
-        try:
-            sent = future.result()
-        except MirrorError as error:
-            self._tracker.state(digest, "failed")
-            self._tracker.tell()
-            error.model = error.model or self._name.short
-            raise
-        except Over:
-            return  # it was cancelled, which is looked at next
-        if sent:
-            self._sent.add(digest)
-        self._tracker.state(digest, "done" if sent else "present")
-
-    def _missing(self, senders: ThreadPoolExecutor) -> dict[str, int]:
+    def _missing(self, crew: Crew) -> dict[str, int]:
         """Return the blobs that the bucket lacks; those that it had may have fallen to a prune."""
         blobs = self._manifest.blobs
-        found = senders.map(self._target.bucket.head, map(self._target.blob_key, blobs))
+        found = crew.map(self._target.bucket.head, map(self._target.blob_key, blobs))
         return {
             digest: size
             for (digest, size), info in zip(blobs.items(), found, strict=True)
@@ -188,7 +153,7 @@ class Publication:
         }
 
     def _would_do(self, before: bytes | None) -> TransferResult:
-        with ThreadPoolExecutor(_SENDERS, "mirror-head") as heads:
+        with Crew(_HEADS, "mirror-head") as heads:
             missing = self._missing(heads)
         self._sent = set(missing)
         changed = before != self._manifest.content

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import queue
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from .bucket_errors import Conditional, Missing, Unsupported
-from .download import Over
 from .engine import Engine
-from .errors import BlobMissing, BucketError, MirrorError, TransferInterrupted
+from .errors import BlobMissing, MirrorError, TransferInterrupted
 from .publication import publish
-from .uploads import Sender
+from .sending import sending
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,31 +87,8 @@ def repair_bucket(
     Raises:
         TransferInterrupted: By the token.
     """
-    stopping = threading.Event()
-    hook = cancel.attach(stopping.set) if cancel is not None else 0
-    verdicts: dict[str, MirrorError | None] = {}
-    with ThreadPoolExecutor(settings.connections, "mirror-part") as connections:
-        sender = Sender(
-            store, target, settings=settings, tracker=tracker, stopping=stopping, connections=connections
-        )
-        try:
-            for digest, size in bad.items():
-                verdicts[digest] = _sent_anew(sender, digest, size)
-                tracker.tell()
-        except Over:
-            raise TransferInterrupted("the repair was cancelled") from None
-        finally:
-            stopping.set()
-            if cancel is not None:
-                cancel.detach(hook)
-    return verdicts
-
-
-def _sent_anew(sender: Sender, digest: str, size: int) -> MirrorError | None:
-    try:
-        sender.send(digest, size, renew_before=datetime.now(UTC), anew=True)
-    except MirrorError as error:
-        return error
-    except (Conditional, Missing, Unsupported) as error:
-        return BucketError(str(error))
-    return None
+    with sending(store, target, settings=settings, tracker=tracker, cancel=cancel) as crew:
+        return {
+            digest: outcome if isinstance(outcome, MirrorError) else None
+            for digest, outcome in crew.send(bad, grace=0.0, anew=True)
+        }

@@ -24,6 +24,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from .directories import Directory, failures_of
+from .errors import StoreRefused
 from .journal import Journal, Part
 
 if TYPE_CHECKING:
@@ -87,6 +88,23 @@ class Staging:
                 return BlobLock(self.directory, name, descriptor)
             os.close(descriptor)  # its last holder removed it between our open and our lock
 
+    def is_locked(self, digest: str) -> bool:
+        """Whether somebody works on a blob; unlike `lock` this changes nothing."""
+        try:
+            descriptor = self.directory.open_file(f"{_hex(digest)}.lock", os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        finally:
+            os.close(descriptor)
+        return False
+
     def _is_still(self, name: str, descriptor: int) -> bool:
         with contextlib.suppress(FileNotFoundError):
             found = os.stat(name, dir_fd=self.directory.descriptor, follow_symlinks=False)
@@ -110,7 +128,13 @@ class Staging:
         self.directory.touch(f"{_hex(digest)}.whole")
 
     def move_whole(self, digest: str, to: Directory, name: str) -> None:
-        """Move it to where it is to be seen."""
+        """Move it to where it is to be seen.
+
+        Raises:
+            FileNotFoundError: It is not here.
+            StoreRefused: It is something else than a file.
+        """
+        self.whole_size(digest)  # refuses what is no file
         self.directory.move(f"{_hex(digest)}.whole", to, name)
 
     def staged_bytes(self, digest: str, size: int) -> int:
@@ -203,7 +227,9 @@ class StagedBlob:
         self.known: dict[int, Part] = {}
         if self._size > self._part_size:
             sizes = {"size": self._size, "part_size": self._part_size}
-            self._journal = Journal(self._directory, f"{self._lock.stem}.parts", digest=self._digest, **sizes)
+            name = f"{self._lock.stem}.parts"
+            with failures_of(self._directory.path / name):
+                self._journal = Journal(self._directory, name, digest=self._digest, **sizes)
             self.known = self._journal.parts
 
     def write(self, piece: bytes | memoryview, position: int) -> None:
@@ -237,10 +263,14 @@ class StagedBlob:
 
     def finish(self) -> None:
         """Have the whole blob on the disk, as one that waits to be published; its hash was right."""
-        with failures_of(self._directory.path / f"{self._lock.stem}.part"):
+        name = f"{self._lock.stem}.part"
+        with failures_of(self._directory.path / name):
             self._directory.make_public(self._descriptor)
             os.fsync(self._descriptor)
-        self._directory.move(f"{self._lock.stem}.part", self._directory, f"{_hex(self._digest)}.whole")
+        if not os.path.samestat(self._directory.status_of(name), os.fstat(self._descriptor)):
+            problem = "is no longer the file that was written: see who else writes there"
+            raise StoreRefused(f"{self._directory.path / name} {problem}")
+        self._directory.move(name, self._directory, f"{_hex(self._digest)}.whole")
         self._end(remove=True)
 
     def discard(self) -> None:

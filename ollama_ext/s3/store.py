@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from .directories import Directory
 from .errors import ManifestRefused, ModelMissing, NameRefused, SettingRefused, StoreRefused
 from .importing import import_models
-from .layout import BLOBS, MANIFESTS, blob_path, manifest_path, model_name, named_by
+from .layout import BLOBS, MANIFESTS, blob_path, manifest_path, model_name, named_by, shown_name
 from .limits import TransferSettings
 from .location import default_store
 from .manifests import MOST_MANIFEST_BYTES, Manifest, parse_manifest
@@ -146,7 +146,9 @@ class LocalStore:
                 continue
             modified = datetime.fromtimestamp(status.st_mtime, UTC)
             models.append(
-                ModelEntry(name=name.short, modified=modified, digest=manifest.digest, size=manifest.size)
+                ModelEntry(
+                    name=shown_name(name), modified=modified, digest=manifest.digest, size=manifest.size
+                )
             )
         models.sort(key=lambda entry: entry.name)
         return Listing(models, refused)

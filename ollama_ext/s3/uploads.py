@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from .bucket import ObjectInfo
     from .bucket_source import BucketSource
+    from .crew import Crew
     from .limits import TransferSettings
     from .reporting import State, Tracker
     from .store import LocalStore
@@ -73,7 +74,7 @@ class Sender:
         settings: TransferSettings,
         tracker: Tracker,
         stopping: threading.Event,
-        connections: ThreadPoolExecutor,
+        connections: Crew,
     ) -> None:
         """Take where blobs are, where they go, and what may be taken."""
         self._store = store

@@ -6,13 +6,14 @@ import hashlib
 import os
 import threading
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from .carrying import Carrier
+from .crew import Crew
 from .download import Over, Reading
 from .errors import DigestMismatch, MirrorError, TransferInterrupted
 from .layout import blob_path
@@ -96,8 +97,8 @@ def verify_blobs(
     carrier = Carrier(source, settings, tracker, stopping)
     hashers = min(4, os.cpu_count() or 1, len(blobs))
     readings = [Reading(digest, size) for digest, size in blobs.items()]
-    readers = ThreadPoolExecutor(settings.connections, "mirror-read")
-    with ThreadPoolExecutor(hashers, "mirror-hash") as pool:
+    readers = Crew(settings.connections, "mirror-read")
+    with Crew(hashers, "mirror-hash") as pool:
         ahead = max(settings.connections // hashers, 1)
         running = {
             pool.submit(
@@ -118,7 +119,7 @@ def verify_blobs(
             stopping.set()
             for reading in readings:
                 reading.end()
-            readers.shutdown(wait=False, cancel_futures=True)  # one may wait for an answer that is not wanted
+            readers.close()
     return {reading.digest: future.result() for future, reading in running.items()}
 
 
@@ -140,7 +141,7 @@ def _verdict(
     *,
     carrier: Carrier,
     where: str,
-    readers: ThreadPoolExecutor,
+    readers: Crew,
     ahead: int,
     tracker: Tracker,
     stopping: threading.Event,
@@ -171,7 +172,7 @@ def _verdict(
     except MirrorError as error:
         tracker.state(digest, "failed")
         return error
-    except (Over, RuntimeError):  # RuntimeError: the readers are shut down, so this is no longer wanted
+    except (Over, CancelledError):  # it is no longer wanted
         return None
     got = f"sha256:{sha256.hexdigest()}"
     if got == digest:

@@ -380,7 +380,7 @@ def test_prune_removes_from_the_store_what_no_model_names(store: Path, mirror: C
     lost = make_model(store, "gone", [OTHER]).layers[0].digest
     manifest_at(store, "gone").unlink()
     manifest_at(store, "gone").parent.rmdir()
-    assert "1 more" in mirror("prune").out
+    assert "1 spared" in mirror("prune").out
     dry = mirror("prune", "--grace", "0", "--dry-run")
     assert dry.out.splitlines()[0] == f"{lost} would be removed"
     told = json.loads(mirror("prune", "--grace", "0", "--json").out)
@@ -392,7 +392,7 @@ def test_what_is_young_in_a_bucket_is_spared(s3: S3Client, bucket: str, mirror: 
     put(s3, bucket, "mistral")
     s3.put_object(Bucket=bucket, Key=f"ollama/models/blobs/sha256-{'a' * 64}", Body=b"x")
     done = mirror("prune", "--where", "bucket")
-    assert done.out == "0 removed, 0 B; 1 more are no longer named, and too young\n"
+    assert done.out == "0 removed, 0 B; 1 spared as too young\n"
 
 
 # -- what is refused

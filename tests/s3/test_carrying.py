@@ -1,4 +1,4 @@
-"""Reading a range whatever happens: each byte is taken once, in order, and broken or slow connections replaced."""
+"""Reading a range: each byte is taken once, in order, whatever happens to the connections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ollama_ext.s3.download import Over, Reading
 from ollama_ext.s3.reporting import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 CONTENT = bytes(range(256))
 DIGEST = "sha256:x"
@@ -35,10 +35,12 @@ class Stopping(threading.Event):
     """An event that nobody waits for: what would have been waited is noted."""
 
     def __init__(self) -> None:
+        """Start as not set."""
         super().__init__()
         self.waited: list[float | None] = []
 
     def wait(self, timeout: float | None = None) -> bool:
+        """Note it, and return at once."""
         self.waited.append(timeout)
         return self.is_set()
 
@@ -47,11 +49,13 @@ class Connection:
     """A connection that gives pieces of the content, and then ends, or fails."""
 
     def __init__(self, pieces: list[bytes], error: MirrorError | None, version: str | None) -> None:
+        """Take what comes, and how it ends."""
         self._pieces = pieces
         self._error = error
         self.version = version
 
     def read(self) -> bytes:
+        """Return the next piece."""
         if self._pieces:
             return self._pieces.pop(0)
         if self._error is not None:
@@ -59,7 +63,7 @@ class Connection:
         return b""
 
     def abort(self) -> None:
-        pass
+        """Nobody waits in a `read`."""
 
 
 class FakeSource:
@@ -68,19 +72,17 @@ class FakeSource:
     name = "somewhere"
 
     def __init__(self, *breaks: tuple[int, MirrorError | None], piece: int = 10) -> None:
+        """Take after how many bytes each connection ends, and with what."""
         self._breaks = list(breaks)
         self._piece = piece
         self.versions: Callable[[], str | None] = lambda: "v1"
-        self.on_read: Callable[[], None] = lambda: None
         self.asked: list[tuple[int, int, str | None]] = []
-
-    def manifest(self, name: Any) -> bytes:
-        raise AssertionError(name)
 
     @contextmanager
     def open(
         self, digest: str, size: int, start: int, end: int, version: str | None
-    ) -> Iterator[Connection]:
+    ) -> Generator[Connection]:
+        """Open a connection, or fail at that."""
         assert (digest, size) == (DIGEST, len(CONTENT))
         self.asked.append((start, end, version))
         good, error = self._breaks.pop(0) if self._breaks else (end - start, None)
@@ -93,9 +95,7 @@ class FakeSource:
 
 
 def carrier(source: FakeSource, stopping: threading.Event | None = None, **settings: Any) -> Carrier:
-    return Carrier(
-        cast("Any", source), TransferSettings(**settings), Tracker(), stopping or Stopping()
-    )
+    return Carrier(cast("Any", source), TransferSettings(**settings), Tracker(), stopping or Stopping())
 
 
 def carried(source: FakeSource, start: int = 0, end: int = len(CONTENT), **settings: Any) -> bytes:
@@ -108,6 +108,10 @@ def carried(source: FakeSource, start: int = 0, end: int = len(CONTENT), **setti
 
     carrier(source, **settings).carry(Reading(DIGEST, len(CONTENT)), start, end, take)
     return bytes(got)
+
+
+def nothing(_: bytes, __: int) -> None:
+    """Take a piece."""
 
 
 def broken(after: int) -> tuple[int, MirrorError | None]:
@@ -159,7 +163,7 @@ def test_each_byte_gives_new_tries() -> None:
 def test_the_waits_between_tries_grow_to_eight_seconds() -> None:
     stopping = Stopping()
     source = FakeSource(*[broken(0)] * 9)
-    carrier(source, stopping, attempts=10).carry(Reading(DIGEST, 256), 0, 256, lambda *_: None)
+    carrier(source, stopping, attempts=10).carry(Reading(DIGEST, 256), 0, 256, nothing)
     assert stopping.waited == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 8.0, 8.0, 8.0]
 
 
@@ -169,7 +173,9 @@ def test_an_answer_that_ends_early_says_how_much_came() -> None:
         carried(source)
 
 
-@pytest.mark.parametrize("error", [BucketForbidden("no"), BlobMissing("none"), NoSpace("full"), ObjectChanged("x")])
+@pytest.mark.parametrize(
+    "error", [BucketForbidden("no"), BlobMissing("none"), NoSpace("full"), ObjectChanged("x")]
+)
 def test_what_no_other_try_would_change_is_raised_at_once(error: MirrorError) -> None:
     source = FakeSource((10, error))
     with pytest.raises(type(error)):
@@ -198,7 +204,14 @@ def test_nothing_is_taken_any_more_once_it_is_over() -> None:
     for ends in ("reading", "stopping"):
         reading, stopping, got = Reading(DIGEST, 256), Stopping(), list[bytes]()
 
-        def take(piece: bytes, _: int, reading: Reading = reading, stopping: Stopping = stopping, ends: str = ends, got: list[bytes] = got) -> None:
+        def take(
+            piece: bytes,
+            _: int,
+            reading: Reading = reading,
+            stopping: Stopping = stopping,
+            ends: str = ends,
+            got: list[bytes] = got,
+        ) -> None:
             got.append(piece)
             reading.end() if ends == "reading" else stopping.set()
 
@@ -225,10 +238,20 @@ class Clock:
     """A clock that goes on by so many seconds with each piece."""
 
     def __init__(self) -> None:
+        """Start at any time."""
         self.now = 1000.0
 
     def __call__(self) -> float:
+        """Return the time."""
         return self.now
+
+    def taking(self, seconds: float) -> Callable[[bytes, int], None]:
+        """Return what takes a piece in so many seconds."""
+
+        def take(_: bytes, __: int) -> None:
+            self.now += seconds
+
+        return take
 
 
 @pytest.fixture
@@ -257,7 +280,7 @@ def slow_carrier(clock: Clock, rates: list[float], *, others: float = 1) -> list
         clock.now += seconds
 
     for _ in range(4):
-        made.carry(Reading(DIGEST, 256), 0, 100, lambda *_: setattr(clock, "now", clock.now + others))
+        made.carry(Reading(DIGEST, 256), 0, 100, clock.taking(others))
     source.asked.clear()
     made.carry(Reading(DIGEST, 256), 0, 100, take)
     return [start for start, _, _ in source.asked]
@@ -282,7 +305,7 @@ def test_a_connection_has_five_seconds_before_it_is_compared(clock: Clock) -> No
 
 def test_without_others_to_compare_with_no_connection_is_slow(clock: Clock) -> None:
     source = FakeSource()
-    carrier(source).carry(Reading(DIGEST, 256), 0, 100, lambda *_: setattr(clock, "now", clock.now + 1000))
+    carrier(source).carry(Reading(DIGEST, 256), 0, 100, clock.taking(1000))
     assert len(source.asked) == 1
 
 
@@ -290,10 +313,14 @@ def test_what_the_limit_on_the_rate_waits_makes_no_connection_slow(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Limit:
+        """A limit for which 100 seconds are waited for each byte."""
+
         def __init__(self, rate: float | None) -> None:
+            """See that it is the rate that was set."""
             assert rate == 5
 
         def spend(self, count: int, _: Callable[[float], object]) -> float:
+            """Wait by the clock."""
             clock.now += count * 100
             return float(count * 100)
 
@@ -301,5 +328,5 @@ def test_what_the_limit_on_the_rate_waits_makes_no_connection_slow(
     monkeypatch.setattr(carrying, "RateLimit", Limit)
     made = carrier(source, limit_rate=5)
     for _ in range(8):
-        made.carry(Reading(DIGEST, 256), 0, 100, lambda *_: setattr(clock, "now", clock.now + 1))
+        made.carry(Reading(DIGEST, 256), 0, 100, clock.taking(1))
     assert len(source.asked) == 8

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sockets import open_files
 
 from ollama_ext.s3 import NoSpace, StoreRefused
 from ollama_ext.s3.directories import Directory, failures_of
@@ -71,12 +72,12 @@ def test_a_directory_is_made_only_where_that_is_asked_for(tmp_path: Path, root: 
 
 
 def test_levels_that_are_passed_are_not_left_open(root: Directory) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     with root.descend(["c", "d", "e"], create=True):
-        assert len(os.listdir("/proc/self/fd")) == before + 1
+        assert open_files() == before + 1
     with pytest.raises(FileNotFoundError):
         root.descend(["c", "d", "none", "e"])
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 @pytest.mark.usefixtures("strict_umask")
@@ -135,7 +136,7 @@ def test_what_is_no_regular_file_is_refused_and_never_waited_for(
     tmp_path: Path, root: Directory, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path / "x")
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     for look in (
         lambda: root.open_file("x"),
         lambda: root.open_file("x", os.O_RDWR | os.O_CREAT),
@@ -145,7 +146,7 @@ def test_what_is_no_regular_file_is_refused_and_never_waited_for(
         with pytest.raises(StoreRefused) as caught:
             look()
         assert str(tmp_path / "x") in str(caught.value)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 @pytest.mark.parametrize("make", [link, dangling_link, os.mkfifo, Path.touch])

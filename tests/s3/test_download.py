@@ -1,7 +1,8 @@
-"""What threads share that read one blob: each part is taken once, none too far ahead, and all end together."""
+"""What threads share that read one blob: each part is taken once, and all end together."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
@@ -21,13 +22,16 @@ class FakeReader:
     """A reader that only notes whether it was aborted."""
 
     def __init__(self, version: str | None = "v1") -> None:
+        """Take the version that it reads."""
         self.version = version
         self.aborted = 0
 
     def read(self) -> bytes:
+        """Nothing comes."""
         return b""
 
     def abort(self) -> None:
+        """Count it."""
         self.aborted += 1
 
 
@@ -35,6 +39,7 @@ class FakeStaged:
     """What an earlier run has left."""
 
     def __init__(self, known: Collection[int]) -> None:
+        """Take the numbers of the parts."""
         self.known = dict.fromkeys(known, None)
 
 
@@ -110,7 +115,7 @@ def test_the_parts_cover_the_blob_without_a_gap(size: int, part_size: int) -> No
     bounds = [parts.bounds(number) for number in range(parts.parts)]
     assert bounds[0][0] == 0
     assert bounds[-1][1] == size
-    assert all(before[1] == after[0] for before, after in zip(bounds, bounds[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(bounds))
     assert all(0 < end - start <= part_size for start, end in bounds)
     assert all(end - start == part_size for start, end in bounds[:-1])
 

@@ -58,7 +58,9 @@ def test_the_address_of_a_metadata_service_is_refused_unless_that_is_allowed(url
     check_endpoint(url, allow_link_local=True)
 
 
-@pytest.mark.parametrize("url", [*OTHER_SPELLINGS, "http://169.254.169.254.", "http://1.2.3.256", "http://010.1.1.1"])
+@pytest.mark.parametrize(
+    "url", [*OTHER_SPELLINGS, "http://169.254.169.254.", "http://1.2.3.256", "http://010.1.1.1"]
+)
 def test_an_address_is_taken_in_its_plain_spelling_only(url: str) -> None:
     for allow_link_local in (False, True):
         with pytest.raises(SettingRefused, match="must have its address as four decimal numbers"):

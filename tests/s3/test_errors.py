@@ -90,7 +90,9 @@ def test_all_of_them_are_errors_of_the_library_and_offered_beside_the_mirror() -
         assert getattr(ollama_ext.s3, kind.__name__) is kind
         assert kind.__name__ in ollama_ext.s3.__all__
         assert kind.__dict__["__doc__"]
-    defined = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, MirrorError)]
+    defined = [
+        each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, MirrorError)
+    ]
     assert set(defined) == set(CLASSES)
 
 
@@ -119,7 +121,9 @@ def test_an_error_holds_what_is_known_and_nothing_else_is_its_argument(kind: typ
     assert {name: getattr(error, name) for name in extra(kind)} == extra(kind)
     assert (str(error), error.message, error.model) == ("words", "words", "m:latest")
     bare = kind("words")
-    assert {name: getattr(bare, name) for name in extra(kind)} == {name: DEFAULTS[name] for name in extra(kind)}
+    assert {name: getattr(bare, name) for name in extra(kind)} == {
+        name: DEFAULTS[name] for name in extra(kind)
+    }
     assert bare.model is None
     unknown: dict[str, Any] = {"nonsense": 1}
     with pytest.raises(TypeError, match="nonsense"):

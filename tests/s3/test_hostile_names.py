@@ -63,7 +63,6 @@ KEYS = {
     "model that begins with a dot": "registry.ollama.ai/library/.m/latest",
     "tag of 81 characters": f"registry.ollama.ai/library/m/{'t' * 81}",
     "control character": "registry.ollama.ai/library/m\x01/latest",
-    "line break": "registry.ollama.ai/library/m\n/latest",
     "percent-encoded slashes": "registry.ollama.ai/library/a%2f..%2fb/latest",
     "Cyrillic letter that looks Latin": "registry.ollama.ai/library/m\u0456stral/latest",
     "accent, composed": f"registry.ollama.ai/library/{NFC}/latest",
@@ -120,10 +119,8 @@ def test_a_bad_name_is_refused_before_anything_is_sent(
 ) -> None:
     mirror = mirror_of(guarded.path, url=front.url)
     for method in (mirror.import_model, mirror.publish_model, mirror.verify_model, mirror.diff):
-        with guarded.refuses(NameRefused) as caught:
+        with guarded.refuses(NameRefused, repr(name), "write "):
             method(name)
-        shown = repr(name)[1:-1][:60]
-        assert shown.encode("unicode_escape").decode()[:8] in str(caught.value) or shown[:8] in str(caught.value)
     assert front.requests == []
 
 
@@ -156,15 +153,17 @@ def test_a_bad_key_is_told_and_not_listed(
     guarded.assert_untouched()
 
 
-def test_a_key_with_nul_is_told_and_not_listed(
-    mirror_of: Callable[..., Mirror], front: FaultyFront, guarded: GuardedStore
+@pytest.mark.parametrize("character", ["\0", "\n", "\x1b"], ids=["NUL", "line break", "escape"])
+def test_a_key_that_no_xml_can_hold_is_told_and_not_listed(
+    character: str, mirror_of: Callable[..., Mirror], front: FaultyFront, guarded: GuardedStore
 ) -> None:
     encoding = "<EncodingType>url</EncodingType>"
-    front.fail(page("h/n/m%00x/t", "h/n/m/t", encoding=encoding))
+    front.fail(page(f"h/n/m%{ord(character):02x}x/t", "h/n/m/t", encoding=encoding))
     listing = mirror_of(guarded.path, url=front.url).list_models()
     assert names(listing) == ["h/n/m:t"]
-    assert [each.path for each in listing.refused] == ["ollama/models/manifests/h/n/m\0x/t"]
-    assert "\0" not in listing.refused[0].reason
+    (refusal,) = listing.refused
+    assert refusal.path == f"ollama/models/manifests/h/n/m{character}x/t"
+    assert character not in refusal.reason  # it may be shown on a terminal
 
 
 def test_keys_are_decoded_once(

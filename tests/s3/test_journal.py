@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import struct
 import tempfile
 import threading
@@ -15,13 +14,14 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sockets import open_files
 
 from ollama_ext.s3 import StoreRefused
 from ollama_ext.s3.directories import Directory
 from ollama_ext.s3.journal import Journal, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
 HEADER, RECORD = 256, 16
@@ -32,7 +32,7 @@ RECORDS = st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), max_size=8)
 @contextmanager
 def journal(
     directory: Path, *, digest: str = A, size: int = 100, part_size: int = 10, remove: bool = False
-) -> Iterator[Journal]:
+) -> Generator[Journal]:
     with Directory.at(directory) as opened:
         made = Journal(opened, "x.parts", digest=digest, size=size, part_size=part_size)
         try:
@@ -42,7 +42,7 @@ def journal(
 
 
 @contextmanager
-def directory() -> Iterator[Path]:
+def directory() -> Generator[Path]:
     """Make a directory of its own for each example of a property."""
     with tempfile.TemporaryDirectory() as path:
         yield Path(path)
@@ -151,10 +151,12 @@ def test_a_record_is_in_the_file_as_soon_as_it_is_added(tmp_path: Path) -> None:
 
 def test_threads_add_without_losing_one(tmp_path: Path) -> None:
     with journal(tmp_path) as new:
-        threads = [
-            threading.Thread(target=lambda first=first: [new.add(first + n, 1, n) for n in range(50)])  # type: ignore[misc]
-            for first in range(0, 400, 50)
-        ]
+
+        def add(first: int) -> None:
+            for number in range(first, first + 50):
+                new.add(number, 1, number)
+
+        threads = [threading.Thread(target=add, args=(first,)) for first in range(0, 400, 50)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -179,8 +181,8 @@ def test_a_link_in_place_of_a_journal_is_refused_and_what_it_leads_to_is_not_tou
 
 
 def test_nothing_is_left_open(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     for _, remove in itertools.product(range(3), (False, True)):
         with journal(tmp_path, remove=remove):
             pass
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before

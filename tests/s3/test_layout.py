@@ -18,6 +18,7 @@ from ollama_ext.s3.layout import (
     manifest_path,
     model_name,
     named_by,
+    shown_name,
 )
 
 FIRST = "[A-Za-z0-9_]"
@@ -107,7 +108,8 @@ def test_a_hostile_path_is_no_manifest(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "../../etc/cron.d/x", "a:..", "a:.", "a:b:c", "a/b/c/d/e", "a\0", "x:" + "t" * 81, "-a", "é"]
+    "text",
+    ["", " ", "../../etc/cron.d/x", "a:..", "a:.", "a:b:c", "a/b/c/d/e", "a\0", "x:" + "t" * 81, "-a", "é"],
 )
 def test_a_hostile_name_of_a_caller_is_refused(text: str) -> None:
     with pytest.raises(NameRefused) as caught:
@@ -121,6 +123,27 @@ def test_a_name_of_a_caller_is_filled_as_ollama_fills_it() -> None:
     assert manifest_path(model_name("mistral")) == "manifests/registry.ollama.ai/library/mistral/latest"
     assert manifest_path(model_name("me/x:1b")) == "manifests/registry.ollama.ai/me/x/1b"
     assert manifest_path(model_name("localhost:5000/n/m")) == "manifests/localhost:5000/n/m/latest"
+
+
+@given(NAMES)
+def test_a_name_that_is_shown_leads_to_its_model(name: ModelName) -> None:
+    assert model_name(shown_name(name)).path == name.path
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("registry.ollama.ai/library/x/latest", "x:latest"),
+        ("registry.ollama.ai/me/x/1b", "me/x:1b"),
+        ("hf.co/me/x/1b", "hf.co/me/x:1b"),
+        ("hf.co/library/x/1b", "hf.co/library/x:1b"),
+        ("Registry.ollama.ai/library/x/latest", "Registry.ollama.ai/library/x:latest"),
+        ("registry.ollama.ai/Library/x/latest", "registry.ollama.ai/Library/x:latest"),
+        ("REGISTRY.ollama.ai/me/x/latest", "REGISTRY.ollama.ai/me/x:latest"),
+    ],
+)
+def test_a_name_is_shown_as_ollama_does_unless_that_means_another(path: str, shown: str) -> None:
+    assert shown_name(named_by(path)) == shown
 
 
 # -- blobs

@@ -21,7 +21,11 @@ NAN, INFINITY = float("nan"), float("inf")
     ("name", "values", "words"),
     [
         ("connections", [0, -1, 257, 1.0, True, "4", None], "a whole number from 1 to 256"),
-        ("limit_rate", [0, 0.5, -1, NAN, INFINITY, True, "1M", 10**400], "bytes a second, at least 1, or None"),
+        (
+            "limit_rate",
+            [0, 0.5, -1, NAN, INFINITY, True, "1M", 10**400],
+            "bytes a second, at least 1, or None",
+        ),
         ("start_jitter", [-1, NAN, INFINITY, True, "1", None, 10**400], "a number of seconds from 0 on"),
         ("reserve", [-1, 0.5, 1e9, True, "1G", None], "a number of bytes from 0 on"),
         ("stall", [0, -1, NAN, INFINITY, True, "30", None, 10**400], "a positive number of seconds"),
@@ -69,10 +73,12 @@ class Clock:
     """A clock that goes on by what is waited."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Stand in for the clock of the module."""
         self.now = 1000.0
         monkeypatch.setattr(limits, "monotonic", lambda: self.now)
 
     def wait(self, seconds: float) -> None:
+        """Go on by so much."""
         assert seconds > 0
         self.now += seconds
 
@@ -90,7 +96,9 @@ def test_bytes_take_as_long_as_the_rate_says_but_for_a_tenth_of_a_second(
     assert due - 0.1 - 1e-6 <= waited <= due + 1e-6
 
 
-def test_what_was_not_used_is_not_saved_up_beyond_a_tenth_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_not_used_is_not_saved_up_beyond_a_tenth_of_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = Clock(monkeypatch)
     limit = RateLimit(100)
     clock.now += 3600

@@ -49,7 +49,7 @@ def test_a_manifest_is_what_ollama_sees_or_refused(case: dict[str, Any]) -> None
     try:
         manifest = parse_manifest(case["input"].encode(), where="x")
     except ManifestRefused as error:
-        assert str(error).startswith("the manifest x")
+        assert str(error).startswith("the manifest x")  # noqa: PT017 - some are refused, and some are not
         return
     assert not case["unmarshal_error"]
     assert told(manifest.config) == case["config"]
@@ -111,7 +111,7 @@ def test_what_need_not_be_there_may_be_absent_or_null() -> None:
     assert read(GOOD | {"layers": []}).blobs == {A: 10}
 
 
-LAYERS = st.builds(
+LAYERS: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     mediaType=st.sampled_from([MODEL_TYPE, "application/vnd.ollama.image.tensor", "", "\u00e9"]),
     digest=st.binary(max_size=1).map(digest_of),
@@ -224,7 +224,9 @@ def test_a_key_that_ollama_knows_is_refused_in_other_letters_and_the_second_time
     value = holder.get(key, "text")
     holder[key] = value
     other = "".join(
-        data.draw(st.sampled_from([letter, letter.swapcase(), {"s": "\u017f", "k": "\u212a"}.get(letter, letter)]))
+        data.draw(
+            st.sampled_from([letter, letter.swapcase(), {"s": "\u017f", "k": "\u212a"}.get(letter, letter)])
+        )
         for letter in key
     )
     if other == key:
@@ -241,8 +243,10 @@ def test_a_key_that_ollama_knows_is_refused_in_other_letters_and_the_second_time
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.sampled_from([A, B]),
-    lambda below: st.lists(below, max_size=3)
-    | st.dictionaries(st.sampled_from([*KNOWN, *KNOWN_OF_LAYERS, "Layers", "x"]), below, max_size=5),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(st.sampled_from([*KNOWN, *KNOWN_OF_LAYERS, "Layers", "x"]), below, max_size=5)
+    ),
     max_leaves=20,
 )
 
@@ -259,7 +263,11 @@ def test_no_bytes_raise_anything_else(content: bytes) -> None:
             assert 0 < len(str(error)) < 500  # noqa: PT017 - most inputs are refused, and none need be
 
 
-@given(st.integers(0, 400), st.sampled_from([b"", b"\x00", b"\xff", b'"', b"{", b",", b"9", b"\\"]), st.booleans())
+@given(
+    st.integers(0, 400),
+    st.sampled_from([b"", b"\x00", b"\xff", b'"', b"{", b",", b"9", b"\\"]),
+    st.booleans(),
+)
 def test_a_damaged_manifest_is_the_same_or_refused(position: int, put: bytes, instead: bool) -> None:
     text = json.dumps(GOOD).encode()
     position = min(position, len(text))
@@ -270,7 +278,8 @@ def test_a_damaged_manifest_is_the_same_or_refused(position: int, put: bytes, in
         return
     seen = json.loads(damaged)
     assert [told(manifest.config), *map(told, manifest.layers)] == [
-        {key: each[key] for key in ("mediaType", "digest", "size")} for each in (seen["config"], *seen["layers"])
+        {key: each[key] for key in ("mediaType", "digest", "size")}
+        for each in (seen["config"], *seen["layers"])
     ]
 
 
@@ -278,7 +287,12 @@ def test_a_damaged_manifest_is_the_same_or_refused(position: int, put: bytes, in
 
 
 def test_a_config_of_a_model_that_runs_here_is_taken() -> None:
-    for keys in ({}, {"remote_host": "", "remote_model": ""}, {"remote_host": None}, {"x": [{"remote_host": "y"}]}):
+    for keys in (
+        {},
+        {"remote_host": "", "remote_model": ""},
+        {"remote_host": None},
+        {"x": [{"remote_host": "y"}]},
+    ):
         check_config(config_of(**keys), where="x", allow_remote=False)
 
 

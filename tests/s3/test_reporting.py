@@ -22,9 +22,10 @@ class Transfers(RuleBasedStateMachine):
     """Any calls that transfers can make, beside what must be told of them."""
 
     def __init__(self) -> None:
+        """Start with a tracker that nobody has told anything."""
         super().__init__()
         self.now = 1000.0
-        self.patch = mock.patch.object(reporting, "monotonic", lambda: self.now)
+        self.patch = mock.patch.object(reporting, "monotonic", self.clock)
         self.patch.start()
         self.told: list[TransferProgress] = []
         self.tracker = Tracker(self.told.append)
@@ -38,16 +39,23 @@ class Transfers(RuleBasedStateMachine):
         self.finished = False
         self.looked = 0
 
+    def clock(self) -> float:
+        """Return the time, which a rule sets."""
+        return self.now
+
     def teardown(self) -> None:
+        """Give the clock back."""
         self.patch.stop()
 
     @initialize()
     def begin(self) -> None:
+        """Nothing is told of nothing."""
         self.tell(finished=False)
         assert self.told == []
 
     @rule(model=st.sampled_from(MODELS), digest=st.sampled_from(DIGESTS), size=st.integers(1, 100))
     def plan(self, model: str, digest: str, size: int) -> None:
+        """A model needs a blob."""
         size = self.sizes.get(digest, size)
         self.tracker.plan(model, digest, size)
         if digest not in self.sizes:
@@ -59,6 +67,7 @@ class Transfers(RuleBasedStateMachine):
 
     @rule(digest=st.sampled_from(DIGESTS), count=st.integers(1, 60), transferred=st.booleans())
     def advance(self, digest: str, count: int, transferred: bool) -> None:
+        """Bytes come, whether the blob is known or not."""
         self.tracker.advance(digest, count, transferred=transferred)
         if digest in self.sizes:
             self.reached[digest] += count
@@ -69,6 +78,7 @@ class Transfers(RuleBasedStateMachine):
     @precondition(lambda self: self.sizes)
     @rule(data=st.data())
     def restart(self, data: st.DataObject) -> None:
+        """A blob is gone through again."""
         digest = data.draw(st.sampled_from(sorted(self.sizes)))
         self.tracker.restart(digest)
         self.reached[digest] = 0
@@ -76,6 +86,7 @@ class Transfers(RuleBasedStateMachine):
     @precondition(lambda self: self.sizes)
     @rule(data=st.data(), state=st.sampled_from((*STATES, "done", "present")))
     def change(self, data: st.DataObject, state: reporting.State) -> None:
+        """A blob is in another state."""
         digest = data.draw(st.sampled_from(sorted(self.sizes)))
         self.tracker.state(digest, state)
         self.states["", digest] = state
@@ -89,16 +100,19 @@ class Transfers(RuleBasedStateMachine):
         size=st.integers(0, 300),
     )
     def change_model(self, model: str, state: reporting.State, size: int) -> None:
+        """A model is in another state."""
         self.tracker.model(model, state, size)
         self.states[model, ""] = state
         self.changed.add((model, ""))
 
     @rule(seconds=st.floats(0.001, 30))
     def time_passes(self, seconds: float) -> None:
+        """The rate is of the last seconds."""
         self.now += seconds
 
     @rule(finished=st.sampled_from([False, False, False, True]))
     def tell(self, finished: bool) -> None:
+        """All that changed is told, each once."""
         before = len(self.told)
         self.tracker.tell(finished=finished)
         self.finished = self.finished or finished
@@ -121,6 +135,7 @@ class Transfers(RuleBasedStateMachine):
 
     @invariant()
     def nothing_goes_back_or_over(self) -> None:
+        """Look at all that was ever told."""
         last: dict[tuple[str, str], TransferProgress] = {}
         overall = TransferTotals()
         for each in self.told:
@@ -138,6 +153,7 @@ class Transfers(RuleBasedStateMachine):
 
     @invariant()
     def the_tracker_can_be_asked(self) -> None:
+        """What was transferred can be asked for at any time."""
         assert self.tracker.transferred == sum(self.transferred.values())
         for digest in DIGESTS:
             assert self.tracker.transferred_of(digest) == self.transferred.get(digest, 0)
@@ -244,14 +260,19 @@ def test_nobody_need_listen() -> None:
 
 def test_threads_lose_no_byte_and_the_callback_is_called_by_one(told: list[TransferProgress]) -> None:
     callers: set[int] = set()
-    tracker = Tracker(lambda step: (told.append(step), callers.add(threading.get_ident())))
+
+    def listen(step: TransferProgress) -> None:
+        told.append(step)
+        callers.add(threading.get_ident())
+
+    tracker = Tracker(listen)
     tracker.plan("one", "sha256:a", 8000)
-    threads = [
-        threading.Thread(
-            target=lambda: [tracker.advance("sha256:a", 1, transferred=True) for _ in range(1000)]
-        )
-        for _ in range(8)
-    ]
+
+    def work() -> None:
+        for _ in range(1000):
+            tracker.advance("sha256:a", 1, transferred=True)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):

@@ -1,4 +1,4 @@
-"""Staging: one process works on a blob, what a dead one left is found again, and all modes and names are safe."""
+"""Staging: one process works on a blob, and what a dead one left is found again."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from model_stores import STAGING, digest_of
+from sockets import open_files
 
 from ollama_ext.s3 import NoSpace, StoreRefused, staging
 from ollama_ext.s3.directories import Directory
@@ -22,7 +23,7 @@ from ollama_ext.s3.journal import Part
 from ollama_ext.s3.staging import StagedBlob, Staging, allocate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
 CONTENT = bytes(range(250)) * 4
@@ -58,7 +59,7 @@ def files(store: Path) -> dict[str, int]:
 
 
 @contextmanager
-def blob(place: Staging, *, part_size: int = 100, size: int = SIZE) -> Iterator[StagedBlob]:
+def blob(place: Staging, *, part_size: int = 100, size: int = SIZE) -> Generator[StagedBlob]:
     lock = place.lock(DIGEST)
     assert lock is not None
     try:
@@ -72,7 +73,7 @@ def blob(place: Staging, *, part_size: int = 100, size: int = SIZE) -> Iterator[
 
 
 @contextmanager
-def held_elsewhere(store: Path) -> Iterator[subprocess.Popen[str]]:
+def held_elsewhere(store: Path) -> Generator[subprocess.Popen[str]]:
     """Hold the lock in another process."""
     command = [sys.executable, "-c", HOLDER, str(store), DIGEST]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
@@ -213,10 +214,10 @@ def test_other_failures_of_a_lock_are_no_lock(place: Staging, monkeypatch: pytes
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(fcntl, "flock", broken)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     with pytest.raises(OSError, match="Input/output error"):
         place.lock(DIGEST)
-    assert len(os.listdir("/proc/self/fd")) == before + 1  # the directory
+    assert open_files() == before + 1  # the directory
 
 
 # -- the bytes
@@ -313,8 +314,9 @@ def test_a_whole_blob_is_opened_moved_and_removed_by_its_digest(tmp_path: Path, 
         staged.write(CONTENT, 0)
         staged.finish()
     assert place.whole_size(DIGEST) == SIZE
-    with open(place.open_whole(DIGEST), "rb") as file:
-        assert file.read() == CONTENT
+    descriptor = place.open_whole(DIGEST)
+    assert os.pread(descriptor, SIZE + 1, 0) == CONTENT
+    os.close(descriptor)
     with Directory.at(tmp_path) as root:
         place.move_whole(DIGEST, root, "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
@@ -371,7 +373,9 @@ def test_all_of_the_room_is_taken_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "libc", [_OldLibc(), *map(_Libc, (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))], ids=lambda libc: type(libc)
+    "libc",
+    [_OldLibc(), *map(_Libc, (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))],
+    ids=["old", "no support", "no call", "no sense"],
 )
 def test_where_the_file_system_cannot_do_that_a_file_gets_its_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, libc: Any
@@ -386,7 +390,8 @@ def test_where_the_file_system_cannot_do_that_a_file_gets_its_size(
 def test_a_blob_without_room_is_refused_before_its_first_byte(
     tmp_path: Path, place: Staging, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    monkeypatch.setattr(staging, "_libc", lambda: _Libc(number))
+    libc = _Libc(number)
+    monkeypatch.setattr(staging, "_libc", lambda: libc)
     with pytest.raises(NoSpace, match=rf"{STAGING}/{HEX}\.part cannot be written"), blob(place):
         pass
     monkeypatch.undo()

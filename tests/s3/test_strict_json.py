@@ -111,7 +111,9 @@ def test_other_json_is_read_as_it_is(content: bytes, value: dict[str, Any]) -> N
 
 
 @given(OBJECTS, st.booleans())
-def test_every_object_whose_keys_differ_is_read_as_it_was_written(value: dict[str, Any], escaped: bool) -> None:
+def test_every_object_whose_keys_differ_is_read_as_it_was_written(
+    value: dict[str, Any], escaped: bool
+) -> None:
     text = json.dumps(value, ensure_ascii=escaped)
     assert read_object(text.encode(), what="x") == value
 
@@ -121,7 +123,7 @@ def test_a_key_is_refused_the_second_time_whatever_its_case_and_however_deep(
     value: dict[str, Any], key: str, data: st.DataObject
 ) -> None:
     again = "".join(data.draw(st.sampled_from([letter, letter.upper(), letter.lower()])) for letter in key)
-    text = f'{{{json.dumps(key)}: {json.dumps(value)}, {json.dumps(again)}: null}}'
+    text = f"{{{json.dumps(key)}: {json.dumps(value)}, {json.dumps(again)}: null}}"
     for _ in range(data.draw(st.integers(0, 3))):
         text = data.draw(st.sampled_from(['{"in": %s}', '{"in": [0, %s]}'])) % text
     with pytest.raises(ManifestRefused, match="twice"):

@@ -1,7 +1,7 @@
-"""What somebody sees who knows only how Ollama lays out its models: a reader that shares no code with the mirror.
+"""What somebody sees who knows only how Ollama lays out its models: it shares no code with the mirror.
 
-It looks at a store or a bucket at any moment, says which models are there, and fails where one is not whole, and
-where there is anything that is neither a model nor a blob.
+It looks at a store or a bucket at any moment, says which models are there, and fails where one is not whole,
+and where there is anything that is neither a model nor a blob.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ _STAGING = ".ollama-ext-staging"
 
 
 def models_in_store(store: Path, *, foreign: Collection[str] = ()) -> dict[str, bytes]:
-    """Return the manifests of a store by their path below ``manifests/``, having seen that all of them are whole.
+    """Return the manifests of a store by their path below ``manifests/``, having seen that all are whole.
 
     Args:
         store: The model directory; there may be none.
         foreign: Names in ``blobs/`` of which it is known that they are no blobs, or not what their name says.
     """
+    # The manifests first, as somebody may be writing: what they name was there before they were.
+    manifests = {
+        str(path.relative_to(store / "manifests")): path.read_bytes()
+        for path in (store / "manifests").rglob("*")
+        if not path.is_dir()
+    }
     blobs: dict[str, bytes] = {}
     for path in (store / "blobs").rglob("*"):
         name = str(path.relative_to(store / "blobs"))
         assert not path.is_symlink(), path
         assert path.is_file(), path
         blobs[name] = path.read_bytes()
-    manifests = {
-        str(path.relative_to(store / "manifests")): path.read_bytes()
-        for path in (store / "manifests").rglob("*")
-        if not path.is_dir()
-    }
     if store.exists():
         assert {path.name for path in store.iterdir()} <= {"blobs", "manifests", _STAGING}
     _check(manifests, blobs.keys(), blobs.__getitem__, foreign)

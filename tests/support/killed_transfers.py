@@ -1,13 +1,13 @@
 """Transfers in processes of their own, held or killed at any step that changes something.
 
-A step is a call that changes a file, a directory or a lock, and every request that is sent to a bucket. Steps are
-taken one at a time, whichever thread takes them, and each has a name that is the same in every run, such as
-``rename 3f2a9c01.part 3f2a9c01.whole #1``. So a test can have one run tell the names of its steps, and then run
-it once for each of them and have it killed there: between two steps nothing changes, so that is every state that a
-kill can leave, but for steps that were half done, and those can be asked for.
+A step is a call that changes a file, a directory or a lock, and every request that is sent to a bucket. Steps
+are taken one at a time, whichever thread takes them, and each has a name that is the same in every run, such
+as ``rename 3f2a9c01.part 3f2a9c01.whole #1``. So a test can have one run tell the names of its steps, and
+then have it killed at each of them. Between two steps nothing changes: these are all the states that a kill
+can leave, but for steps that were half done, and those can be asked for.
 
-Run as a program this is the nursery: it has imported everything, and forks for every transfer, which takes
-milliseconds. `Nursery` is what a test has of it.
+This is a program that has imported everything and forks for every transfer, which takes milliseconds. Tests
+use it through `nursery`.
 """
 
 from __future__ import annotations
@@ -20,28 +20,22 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import traceback
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 from urllib.parse import urlsplit
 
 from botocore.httpsession import URLLib3Session
+from nursery import PART, UPLOAD_PART, Step
 
 from ollama_ext.s3 import Credentials, LocalStore, Mirror, MirrorError, TransferSettings, staging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-PATIENCE = 60.0  # seconds; against a hang only
-
-PART = 32 << 10  # bytes of a part that is fetched, and of one write
-UPLOAD_PART = 5 << 20  # bytes of a part that is sent: no server takes smaller ones
+    from collections.abc import Callable
 
 _SIZES = {
     "ollama_ext.s3.limits._SMALL_PART": PART,
@@ -49,159 +43,11 @@ _SIZES = {
     "ollama_ext.s3.uploads._PART": UPLOAD_PART,
 }
 
-# -- what a test has
-
-
-class Step(NamedTuple):
-    """A step of a transfer: its name, and whether it can be half done."""
-
-    name: str
-    divisible: bool
-
-
-@dataclass
-class Ended:
-    """How a transfer ended."""
-
-    killed: bool
-    steps: list[Step]
-    results: list[dict[str, Any]] = field(default_factory=list)
-    error: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether every model is where it was to go."""
-        return not self.killed and self.error is None and all(each["ok"] for each in self.results)
-
-
-class Job:
-    """A transfer that runs in a process of its own."""
-
-    def __init__(self, nursery: Nursery, pid: int, channel: socket.socket) -> None:
-        """Take the process, and the connection to it."""
-        self.pid = pid
-        self._nursery = nursery
-        self._channel = channel
-        self._lines = channel.makefile("rb")
-        self._steps: list[Step] = []
-        self._end: dict[str, Any] | None = None
-
-    def step(self) -> Step | None:
-        """Wait until it is about to take a step, and return that; None when it has ended.
-
-        If it is held there, it waits for `go` or `release` then.
-        """
-        line = self._lines.readline()
-        told = json.loads(line) if line.endswith(b"\n") else {}
-        if "step" not in told:
-            self._end = told
-            return None
-        self._steps.append(Step(*told["step"]))
-        return self._steps[-1]
-
-    def go(self) -> None:
-        """Let it take the step that it waits for."""
-        self._channel.sendall(b"g")
-
-    def go_until(self, begins: str) -> Step:
-        """Let it go on until it is about to take a step whose name begins so, and return that."""
-        while (step := self.step()) is not None:
-            if step.name.startswith(begins):
-                return step
-            self.go()
-        raise AssertionError(f"it ended without a step {begins!r}: {self.result()}")
-
-    def release(self) -> None:
-        """Let it take this step and all others. It still tells them if it did so before."""
-        self._channel.sendall(b"r")
-
-    def kill(self) -> Ended:
-        """Kill it, and return when it is gone."""
-        os.kill(self.pid, signal.SIGKILL)
-        return self.result()
-
-    def result(self) -> Ended:
-        """Wait for its end, and return what came of it."""
-        while self._end is None:
-            self.step()
-        self._lines.close()
-        self._channel.close()
-        status = self._nursery.ask(wait=self.pid)
-        assert "trace" not in self._end, self._end["trace"]
-        if os.WIFSIGNALED(status):
-            assert os.WTERMSIG(status) == signal.SIGKILL
-            return Ended(True, self._steps)
-        return Ended(False, self._steps, self._end["results"], self._end["error"])
-
-
-class Nursery:
-    """Where transfers are started; a context manager that ends it."""
-
-    def __enter__(self) -> Self:
-        """Start the program."""
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(PATIENCE)
-        command = [sys.executable, __file__, str(self._listener.getsockname()[1])]
-        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self._process = subprocess.Popen(  # noqa: S603 - this file
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
-        )
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """End it. Every transfer has ended."""
-        self._process.communicate()
-        self._listener.close()
-
-    def start(
-        self,
-        work: str,
-        *,
-        hold: bool = False,
-        hold_at: str | None = None,
-        tell: bool = False,
-        kill_at: str | None = None,
-        torn: bool = False,
-        **arguments: Any,
-    ) -> Job:
-        """Start a transfer.
-
-        Args:
-            work: One of the names in `WORK`.
-            hold: Whether it waits before every step.
-            hold_at: The step before which it waits, and tells that; afterwards it is as if it were released.
-            tell: Whether it tells its steps and does not wait.
-            kill_at: The step before which it kills itself.
-            torn: Whether it does half of that step first.
-            arguments: What the work takes; ``mirror`` is what `mirror_arguments` returns.
-        """
-        stops = {"hold": hold, "hold_at": hold_at, "tell": tell or hold, "kill_at": kill_at, "torn": torn}
-        pid = self.ask(work=work, arguments=arguments, stops=stops)
-        channel, _ = self._listener.accept()
-        channel.settimeout(PATIENCE)
-        channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return Job(self, pid, channel)
-
-    def run(self, work: str, **arguments: Any) -> Ended:
-        """Start a transfer as `start` does, and wait for its end."""
-        return self.start(work, **arguments).result()
-
-    def ask(self, **request: Any) -> int:
-        """Have the program do something, and return its answer."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request, default=str) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-
 _WRITES = os.O_CREAT | os.O_TRUNC
 _CHANGES = {
     *("os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink"),
     *("os.truncate", "os.utime", "fcntl.flock", "fcntl.lockf", "shutil.rmtree", "shutil.move"),
 }
-
-# -- what is done in the process of a transfer
 
 
 class Steps:
@@ -266,7 +112,7 @@ class Steps:
         sys.addaudithook(self._audit)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Take note of what Python itself knows to change something, and is no step: there must be nothing."""
+        """Take note of what Python knows to change something, and is no step: there must be nothing."""
         writes = event == "open" and isinstance(arguments[0], str) and arguments[2] & _WRITES
         if (writes or event in _CHANGES) and not self._inside.step:
             self.missed.append(f"{event} {arguments}")
@@ -312,7 +158,7 @@ class Steps:
             def write(self, content: Any, /) -> int:
                 half = bytes(content)[: len(content) // 2]
                 write = super().write
-                what = f"write {steps._called(self.fileno())}"  # noqa: SLF001 - its own class
+                what = f"write {steps._called(self.fileno())}"
                 return int(steps.take(what, lambda: write(content), lambda: write(half)))
 
         def call(file: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
@@ -341,7 +187,7 @@ class Steps:
 
     def _called(self, file: Any) -> str:
         """Return how a file is called in the name of a step."""
-        name = self._names.get(file, str(file)) if isinstance(file, int) else os.path.basename(file)
+        name = self._names.get(file, str(file)) if isinstance(file, int) else Path(file).name
         return _short(name)
 
 
@@ -384,60 +230,76 @@ def _say(channel: socket.socket, **told: Any) -> None:
     channel.sendall(json.dumps(told).encode() + b"\n")
 
 
-# -- the work
+# The work.
 
 SETTINGS = TransferSettings(connections=1, reserve=0)
-
-
-def mirror_arguments(
-    endpoint_url: str, bucket: str, store: Path, keys: Sequence[str], **settings: Any
-) -> dict[str, Any]:
-    """Return what a nursery makes a mirror of."""
-    return {"endpoint_url": endpoint_url, "bucket": bucket, "store": str(store), "keys": keys, **settings}
 
 
 _mirrors: dict[str, Mirror] = {}
 
 
 def _mirror(told: dict[str, Any]) -> Mirror:
-    """Make a mirror, which takes half a second, once; the one that was forked from has not been used."""
+    """Make a mirror, once, as that takes half a second. It has no open connections, which a fork would share."""
     key = json.dumps(told)
     if key not in _mirrors:
         more = {name: value for name, value in told.items() if name != "keys"}
         keys = Credentials(*told["keys"])
-        _mirrors[key] = Mirror(credentials=keys, region="us-east-1", connections=1, reserve=0, **more)
+        mirror = Mirror(credentials=keys, region="us-east-1", connections=1, reserve=0, **more)
+        mirror.list_models()  # boto3 puts off much of its work to the first request
+        mirror.close()
+        _mirrors[key] = mirror
     return _mirrors[key]
 
 
+def _imported(store: str, source: str, models: list[str]) -> Any:
+    return LocalStore(store).import_models(models, source=source, settings=SETTINGS)
+
+
+def _exported(store: str, directory: str, models: list[str]) -> Any:
+    return LocalStore(store).export_models(models, directory, settings=SETTINGS)
+
+
+def _pruned(store: str, grace: float) -> Any:
+    return LocalStore(store).prune(grace=grace)
+
+
+def _repaired(mirror: Mirror, model: str, where: Literal["store", "bucket"]) -> Any:
+    return mirror.verify_model(model, where=where, repair=True)
+
+
 WORK: dict[str, Callable[..., Any]] = {
-    "import from directory": lambda store, source, models: LocalStore(store).import_models(
-        models, source=source, settings=SETTINGS
-    ),
-    "export to directory": lambda store, directory, models: LocalStore(store).export_models(
-        models, directory, settings=SETTINGS
-    ),
-    "prune store": lambda store, grace: LocalStore(store).prune(grace=grace),
-    "import": lambda mirror, models: mirror.import_models(models),
-    "publish": lambda mirror, model: mirror.publish_model(model),
-    "repair": lambda mirror, model, where: mirror.verify_model(model, where=where, repair=True),
-    "prune bucket": lambda mirror: mirror.prune_bucket(),
+    "import from directory": _imported,
+    "export to directory": _exported,
+    "prune store": _pruned,
+    "import": Mirror.import_models,
+    "publish": Mirror.publish_model,
+    "repair": _repaired,
+    "prune bucket": Mirror.prune_bucket,
 }
 
 
 def _told(result: Any) -> dict[str, Any]:
-    fields = ("changed", "blobs_fetched", "blobs_skipped", "blobs_sent", "bytes_fetched", "blobs_repaired", "removed")
+    fields = (
+        "changed",
+        "blobs_fetched",
+        "blobs_skipped",
+        "blobs_sent",
+        "bytes_fetched",
+        "blobs_repaired",
+        "removed",
+    )
     told = {name: getattr(result, name) for name in fields if hasattr(result, name)}
     error = getattr(result, "error", None)
     return {"ok": getattr(result, "ok", True), "error": error and f"{type(error).__name__}: {error}", **told}
 
 
-def _work(request: dict[str, Any], port: int) -> None:
+def _work(request: dict[str, Any], mirrors: list[Mirror], port: int) -> None:
     with socket.create_connection(("127.0.0.1", port)) as channel:
         channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             steps = Steps(channel, **request["stops"])
             steps.begin()
-            done = WORK[request["work"]](**request["arguments"])
+            done = WORK[request["work"]](*mirrors, **request["arguments"])
             results = [_told(each) for each in (done if isinstance(done, list) else [done])]
             assert not steps.missed, steps.missed
             _say(channel, results=results, error=None)
@@ -456,12 +318,12 @@ def main() -> None:
         if "wait" in request:
             answer = os.waitpid(request["wait"], 0)[1]
         else:
-            if "mirror" in request["arguments"]:
-                request["arguments"]["mirror"] = _mirror(request["arguments"]["mirror"])
+            told = request["arguments"].pop("mirror", None)
+            mirrors = [] if told is None else [_mirror(told)]
             answer = os.fork()
             if answer == 0:
                 try:
-                    _work(request, int(sys.argv[1]))
+                    _work(request, mirrors, int(sys.argv[1]))
                 finally:
                     os._exit(0)
         print(answer, flush=True)  # noqa: T201 - the answer

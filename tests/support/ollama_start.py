@@ -1,6 +1,6 @@
 """What ``ollama serve`` does to a model directory when it starts, one system call at a time.
 
-Written after what server/routes.go, server/fixblobs.go, server/images.go and manifest/ of v0.33.0-rc2 do, with
+Written after what server/routes.go, server/fixblobs.go, server/images.go and manifest/ of v0.33.0-rc2 do, in
 their order of calls, and with what each makes of an error: some are passed over, some end the prune, and some
 end the server before it has served anything.
 """
@@ -8,7 +8,6 @@ end the server before it has served anything.
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
 import time
@@ -49,26 +48,26 @@ def calls_of_start(store: Path) -> Generator[str]:
     blobs, manifests = store / "blobs", store / "manifests"
     try:
         blobs.mkdir(parents=True, exist_ok=True)
-        yield from _walk(str(blobs))
+        yield from _walk(blobs)
         try:
             yield from _manifests(manifests, skip_bad=False)
         except (OSError, ValueError):
             return  # "skipping prune operation"
         yield from _prune_layers(blobs, manifests)
         manifests.mkdir(parents=True, exist_ok=True)
-        yield from _prune_directory(str(manifests))
+        yield from _prune_directory(manifests)
     except OSError as error:
         raise StartFailed(f"{type(error).__name__}: {error}") from error
 
 
-def _walk(path: str) -> Generator[str]:
+def _walk(path: Path) -> Generator[str]:
     """Look for names with a colon, which are renamed; here there are none. Any error ends the server."""
     yield f"lstat {path}"
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
+    if not stat.S_ISDIR(path.lstat().st_mode):
         return
     yield f"readdir {path}"
-    for name in sorted(os.listdir(path)):
-        yield from _walk(f"{path}/{name}")
+    for below in sorted(path.iterdir()):
+        yield from _walk(below)
 
 
 def _manifests(manifests: Path, *, skip_bad: bool) -> Generator[str, None, dict[str, Any]]:
@@ -93,19 +92,19 @@ def _manifests(manifests: Path, *, skip_bad: bool) -> Generator[str, None, dict[
 def _prune_layers(blobs: Path, manifests: Path) -> Generator[str]:
     yield f"readdir {blobs}"
     unused: set[str] = set()
-    for entry in sorted(os.listdir(blobs)):
-        yield f"lstat {blobs}/{entry}"
+    for path in sorted(blobs.iterdir()):
+        yield f"lstat {path}"
         try:
-            status = os.lstat(blobs / entry)
+            status = path.lstat()
         except OSError:
             continue
         if stat.S_ISDIR(status.st_mode) or time.time() - status.st_mtime < GRACE:
             continue
-        if _DIGEST.fullmatch(entry):
-            unused.add(entry.replace("-", ":"))
+        if _DIGEST.fullmatch(path.name):
+            unused.add(path.name.replace("-", ":"))
         else:
-            yield f"unlink {blobs}/{entry}"
-            (blobs / entry).unlink(missing_ok=True)
+            yield f"unlink {path}"
+            path.unlink(missing_ok=True)
     try:
         found = yield from _manifests(manifests, skip_bad=True)
     except OSError:
@@ -113,20 +112,21 @@ def _prune_layers(blobs: Path, manifests: Path) -> Generator[str]:
     for manifest in found.values():
         unused -= {layer["digest"] for layer in (manifest["config"], *manifest["layers"])}
     for digest in sorted(unused):
-        yield f"unlink {blobs}/{digest}"
-        (blobs / digest.replace(":", "-")).unlink(missing_ok=True)
+        path = blobs / digest.replace(":", "-")
+        yield f"unlink {path}"
+        path.unlink(missing_ok=True)
 
 
-def _prune_directory(path: str) -> Generator[str]:
+def _prune_directory(path: Path) -> Generator[str]:
     """Remove empty directories. Any error ends the server."""
     yield f"lstat {path}"
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
+    if not stat.S_ISDIR(path.lstat().st_mode):
         return
     yield f"readdir {path}"
-    for name in sorted(os.listdir(path)):
-        yield from _prune_directory(f"{path}/{name}")
+    for below in sorted(path.iterdir()):
+        yield from _prune_directory(below)
     yield f"readdir {path} again"
-    if os.listdir(path):
+    if any(path.iterdir()):
         return
     yield f"rmdir {path}"
-    os.rmdir(path)
+    path.rmdir()

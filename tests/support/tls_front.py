@@ -1,4 +1,4 @@
-"""TLS in front of a scripted server: what a client sends is passed on, and so is the end of a connection."""
+"""TLS in front of a server: what a client sends is passed on, and so is the end of a connection."""
 
 from __future__ import annotations
 
@@ -7,14 +7,25 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import trustme
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ollama_ext.testing import FakeOllama
+
+class Server(Protocol):
+    """What can stand behind: `FakeOllama`, for one."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens on 127.0.0.1."""
+        ...
+
+    def stop(self) -> None:
+        """End its connections."""
+        ...
 
 
 class TlsFront:
@@ -23,15 +34,17 @@ class TlsFront:
     Attributes:
         url: Where it listens.
         trusting: A context that trusts its certificate, for ``Client(verify=)``.
+        authority: The certificate of who issued it, as PEM.
     """
 
-    def __init__(self, behind: FakeOllama) -> None:
+    def __init__(self, behind: Server) -> None:
         """Take the server to pass everything on to."""
         authority = trustme.CA()
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost").configure_cert(self._context)
         self.trusting = ssl.create_default_context()
         authority.configure_trust(self.trusting)
+        self.authority: bytes = authority.cert_pem.bytes()
         self._behind = behind
         self._threads: list[threading.Thread] = []
 
