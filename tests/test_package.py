@@ -12,12 +12,19 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ollama_openapi
 import pytest
 
 import ollama_ext
+import ollama_ext.s3
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
+#: Those with public names of their own.
+PACKAGES = (ollama_ext, ollama_ext.s3)
 OPTIONAL = ("pika", "boto3", "botocore", "click", "typer", "rich", "pygments", "yaml")
 #: Installed everywhere, and needed by few calls: through a proxy, after a failure, by an asyncio program.
 SELDOM = ("httpx", "httpcore", "h11", "tenacity", "asyncio", "certifi", "urllib.request", "http.client")
@@ -38,7 +45,10 @@ def test_importing_the_package_imports_nothing_that_only_extras_need(tmp_path: P
         (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name} was imported')")
     loaded = python("import ollama_ext, sys; print(*sys.modules, sep='\\n')", tmp_path).split()
     assert "ollama_ext.client" in loaded
-    assert {"ollama_ext.testing", "ollama_ext.cli", "ollama_openapi.client"}.isdisjoint(loaded)
+    rooms = {"ollama_ext.testing", "ollama_ext.cli", "ollama_ext.s3", "ollama_openapi.client"}
+    assert rooms.isdisjoint(loaded)
+    loaded = python("import ollama_ext.s3, sys; print(*sys.modules, sep='\\n')", tmp_path).split()
+    assert "ollama_ext.s3.mirror" in loaded
 
 
 def test_importing_the_package_imports_nothing_that_only_few_calls_need() -> None:
@@ -74,32 +84,39 @@ print(threading.active_count())
     assert python(code).strip() == "1"
 
 
-def test_the_public_names_are_sorted_complete_and_there() -> None:
-    names = ollama_ext.__all__
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_public_names_are_sorted_complete_and_there(package: ModuleType) -> None:
+    names: list[str] = package.__all__
     constants = [name for name in names if name.isupper()]
     classes = [name for name in names if name[0].isupper() and not name.isupper()]
     rest = [name for name in names if name[0].islower() or name[0] == "_"]
     assert names == [*sorted(constants), *sorted(classes), *sorted(rest)]
     assert len(set(names)) == len(names)
     for name in names:
-        assert getattr(ollama_ext, name) is not None
+        assert getattr(package, name) is not None
     offered = {
         name
-        for name, value in vars(ollama_ext).items()
+        for name, value in vars(package).items()
         if not name.startswith("_")
         and not inspect.ismodule(value)
         and name not in {"annotations", "TYPE_CHECKING"}
     }
     assert offered - {"Any"} <= set(names)
-    assert set(names) <= set(dir(ollama_ext))
+    assert set(names) <= set(dir(package))
 
 
 def test_every_error_and_event_is_offered_at_the_top() -> None:
-    for module in ("errors", "events", "replies"):
-        defined = import_module(f"ollama_ext.{module}")
+    for package, module in (
+        (ollama_ext, "errors"),
+        (ollama_ext, "events"),
+        (ollama_ext, "replies"),
+        (ollama_ext.s3, "errors"),
+        (ollama_ext.s3, "results"),
+    ):
+        defined = import_module(f"{package.__name__}.{module}")
         for name, value in vars(defined).items():
             if inspect.isclass(value) and value.__module__ == defined.__name__ and not name.startswith("_"):
-                assert getattr(ollama_ext, name) is value
+                assert getattr(package, name) is value
 
 
 def test_a_name_that_is_not_offered_is_an_attribute_error() -> None:
@@ -107,9 +124,10 @@ def test_a_name_that_is_not_offered_is_an_attribute_error() -> None:
         _ = getattr(ollama_ext, "nonsense")  # noqa: B009 - a name that type checkers refuse
 
 
-def test_everything_public_has_a_docstring() -> None:
-    for name in ollama_ext.__all__:
-        value = getattr(ollama_ext, name)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_everything_public_has_a_docstring(package: ModuleType) -> None:
+    for name in package.__all__:
+        value = getattr(package, name)
         if inspect.isclass(value) or inspect.isfunction(value):
             assert value.__doc__, name
             for attribute, member in vars(value).items():
@@ -120,6 +138,7 @@ def test_everything_public_has_a_docstring() -> None:
 def test_every_module_can_be_imported_alone_and_says_what_it_is_for() -> None:
     modules = [each.name for each in pkgutil.iter_modules(ollama_ext.__path__, "ollama_ext.")]
     modules.remove("ollama_ext.__main__")  # importing that one runs the command
+    modules += [each.name for each in pkgutil.iter_modules(ollama_ext.s3.__path__, "ollama_ext.s3.")]
     for module in modules:
         assert import_module(module).__doc__
     python("; ".join(f"import {module}" for module in modules))
@@ -150,6 +169,12 @@ def importing(*names: str) -> set[str]:
         for file in HOME.rglob("*.py")
         if statement.search(file.read_text("utf-8"))
     }
+
+
+def test_the_s3_stack_is_named_in_few_modules_of_the_mirror_only() -> None:
+    named = importing("boto3", "botocore", "s3transfer", "urllib3")
+    assert {file.partition("/")[0] for file in named} == {"s3"}
+    assert len(named) <= 2
 
 
 def test_the_http_stack_is_named_in_the_transport_only() -> None:

@@ -86,7 +86,7 @@ def list_models(
     if store_only:
         listing = place.local_store().list_models()
     else:
-        with place.mirror_alone() as mirror:
+        with place.mirror() as mirror:
             listing = mirror.list_models(details=details)
     tell_listing(session.output, listing, details=details or store_only)
 
@@ -202,7 +202,7 @@ def verify(
     follower = Follower(session.output)
     with (
         interruptible(session.output, "nothing is lost; the next verify begins anew"),
-        _opened(place, limits, directory, needs_bucket=needs_bucket, alone=not repair) as opened,
+        _opened(place, limits, directory, needs_bucket=needs_bucket) as opened,
     ):
 
         def look(model: str) -> VerifyResult:
@@ -217,14 +217,13 @@ def verify(
 
 @contextmanager
 def _opened(
-    place: Place, limits: Reading, directory: Path | None, *, needs_bucket: bool, alone: bool
+    place: Place, limits: Reading, directory: Path | None, *, needs_bucket: bool
 ) -> Generator[Mirror | LocalStore]:
     """Open what a verification needs: a directory, the bucket, or both."""
     if not needs_bucket:
         yield LocalStore(directory) if directory is not None else place.local_store()
         return
-    settings = limits.settings()
-    with place.mirror_alone(**settings) if alone else place.mirror(store=directory, **settings) as mirror:
+    with place.mirror(store=directory, **limits.settings()) as mirror:
         yield mirror
 
 
@@ -261,7 +260,7 @@ def prune(
         if grace is not None:
             problem = "--grace is for the store: all who use a bucket must have the same, which is a day"
             raise InvalidArgument(problem, argument="grace")
-        with place.mirror_alone() as mirror:
+        with place.mirror() as mirror:
             result = mirror.prune_bucket(dry_run=dry_run)
     else:
         told: dict[str, float] = {} if grace is None else {"grace": grace}
@@ -290,7 +289,7 @@ def export(
     with interruptible(session.output, _STAGED.format("export")), follower.follow() as follow:
         step = None if dry_run else follow
         if (from_ or ("bucket" if place.named_bucket is not None else "store")) == "bucket":
-            with place.mirror_alone(allow_remote=allow_remote, **settings) as mirror:
+            with place.mirror(allow_remote=allow_remote, **settings) as mirror:
                 results = mirror.export_models(models, directory, dry_run=dry_run, on_progress=step)
         else:
             results = place.local_store().export_models(

@@ -100,10 +100,6 @@ class Place(msgspec.Struct, frozen=True):
             **settings,
         )
 
-    def mirror_alone(self, **settings: Any) -> Mirror:
-        """Open the bucket for what no store has a part in: it need not be known which one is meant."""
-        return self.mirror(store=Path(os.devnull), **settings)
-
     def local_store(self) -> LocalStore:
         """Return the store.
 

@@ -14,6 +14,7 @@ verification         hashing what is there; repairing replaces what is bad
 pruning              removing what no model names; bucket_pruning does it in a bucket
 bucket               the S3 operations, over bucket_client and bucket_body; with bucket_errors these are all
                      that know boto3, and none of its errors gets out; endpoint guards where they go
+bucket_objects       what S3 says of objects
 bucket_source        a bucket to read models from; source: what it has in common with a directory
 directories          files that are never reached through a link
 listing, comparing   what a bucket has, and how that differs from a store

@@ -6,18 +6,15 @@ What comes out is checked: ranges are those that were asked for, pages do not re
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import re
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
 
 from .bucket_body import BodyReader, check_encoding, check_range
 from .bucket_client import Access, make_client
 from .bucket_errors import Conditional, Missing, translated
+from .bucket_objects import ObjectInfo, bare, decoded, encoded, number
 from .errors import (
     BucketAnswerRefused,
     BucketError,
@@ -28,35 +25,14 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
+    from datetime import datetime
 
     from types_boto3_s3.client import S3Client
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", re.ASCII)
 _PAGES: Final = 100_000
 _READ_TRIES: Final = 5
-
-
-class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What S3 says of an object.
-
-    Attributes:
-        key: Its key.
-        size: Bytes.
-        etag: Its entity tag, without quotes; empty if there is none.
-        modified: When it was written.
-        sha256: The SHA-256 that the server has proven, in hexadecimal digits; empty if there is none.
-        crc32: The CRC-32 of the whole that the server has proven, or None.
-        metadata: What was stored with it.
-    """
-
-    key: str
-    size: int
-    etag: str
-    modified: datetime
-    sha256: str = ""
-    crc32: int | None = None
-    metadata: dict[str, str] = {}
 
 
 class Bucket:
@@ -169,10 +145,10 @@ class Bucket:
                 return ObjectInfo(
                     key=key,
                     size=answer["ContentLength"],
-                    etag=_bare(answer.get("ETag")),
+                    etag=bare(answer.get("ETag")),
                     modified=answer["LastModified"],
-                    sha256=_decoded(answer.get("ChecksumSHA256")).hex() if whole else "",
-                    crc32=_number(answer.get("ChecksumCRC32")) if whole else None,
+                    sha256=decoded(answer.get("ChecksumSHA256")).hex() if whole else "",
+                    crc32=number(answer.get("ChecksumCRC32")) if whole else None,
                     metadata=dict(answer.get("Metadata") or {}),
                 )
         except Missing:
@@ -197,7 +173,7 @@ class Bucket:
                         ObjectInfo(
                             key=entry["Key"],
                             size=entry["Size"],
-                            etag=_bare(entry.get("ETag")),
+                            etag=bare(entry.get("ETag")),
                             modified=entry["LastModified"],
                         )
                         for entry in page.get("Contents") or ()
@@ -252,7 +228,7 @@ class Bucket:
             answer = self._client.put_object(
                 Bucket=self.bucket, Key=key, Body=body, ContentLength=size, **more
             )
-        return _bare(answer.get("ETag"))
+        return bare(answer.get("ETag"))
 
     def begin_upload(self, key: str, metadata: Mapping[str, str]) -> str:
         """Begin an upload in parts, to be proven by the CRC-32 of the whole; return its identifier."""
@@ -281,7 +257,7 @@ class Bucket:
                 PartNumber=number,
                 Body=body,
                 ContentLength=size,
-                ChecksumCRC32=_encoded(crc32),
+                ChecksumCRC32=encoded(crc32),
                 **self._owner,
             )["ETag"]
 
@@ -306,7 +282,7 @@ class Bucket:
         more: dict[str, Any] = {"IfNoneMatch": "*"} if new else {}
         listed: Any = [
             {"PartNumber": number, "ETag": etag}
-            | ({} if part_crc is None else {"ChecksumCRC32": _encoded(part_crc)})
+            | ({} if part_crc is None else {"ChecksumCRC32": encoded(part_crc)})
             for number, (etag, part_crc) in sorted(parts.items())
         ]
         with translated(f"{self.name}/{key}"):
@@ -317,7 +293,7 @@ class Bucket:
                 MultipartUpload={"Parts": listed},
                 MpuObjectSize=size,
                 ChecksumType="FULL_OBJECT",
-                ChecksumCRC32=_encoded(crc32),
+                ChecksumCRC32=encoded(crc32),
                 **more,
                 **self._owner,
             )
@@ -358,7 +334,7 @@ class Bucket:
                 parts: list[Any] = list(page.get("Parts") or ())
                 for part in parts:
                     number = part["PartNumber"]
-                    found[number] = (part["Size"], part["ETag"], _number(part.get("ChecksumCRC32")))
+                    found[number] = (part["Size"], part["ETag"], number(part.get("ChecksumCRC32")))
         return found
 
     def renew(self, info: ObjectInfo) -> None:
@@ -392,34 +368,13 @@ class Bucket:
                 CopySourceIfMatch=etag,
                 **self._owner,
             )
-        return _bare(answer["CopyPartResult"]["ETag"])
+        return bare(answer["CopyPartResult"]["ETag"])
 
-    def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; those that are not there are no failure.
+    def delete(self, key: str) -> None:
+        """Remove an object; it is no failure if there is none.
 
         Raises:
-            BucketError: One cannot be removed.
+            BucketError: It cannot be removed.
         """
-        for key in keys:
-            with translated(f"{self.name}/{key}"):
-                self._client.delete_object(Bucket=self.bucket, Key=key, **self._owner)
-
-
-def _bare(etag: str | None) -> str:
-    return (etag or "").strip('"')
-
-
-def _encoded(crc32: int) -> str:
-    return base64.b64encode(crc32.to_bytes(4, "big")).decode()
-
-
-def _number(told: str | None) -> int | None:
-    content = _decoded(told)
-    return int.from_bytes(content, "big") if len(content) == 4 else None  # noqa: PLR2004 - bytes of a CRC-32
-
-
-def _decoded(told: str | None) -> bytes:
-    try:
-        return base64.b64decode(told or "", validate=True)
-    except (binascii.Error, ValueError):
-        return b""
+        with translated(f"{self.name}/{key}"):
+            self._client.delete_object(Bucket=self.bucket, Key=key, **self._owner)

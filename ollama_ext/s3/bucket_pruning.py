@@ -14,7 +14,7 @@ from .manifests import parse_manifest
 from .results import PruneResult
 
 if TYPE_CHECKING:
-    from .bucket import ObjectInfo
+    from .bucket_objects import ObjectInfo
     from .bucket_source import BucketSource
 
 _READERS: Final = 16
@@ -81,7 +81,7 @@ class _Prune:
             self.spared += 1
             return
         if not self._dry_run:
-            self._bucket.delete([info.key])
+            self._bucket.delete(info.key)
         self.removed.append(digest)
         self.freed += info.size
 

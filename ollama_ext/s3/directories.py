@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 import stat
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 from .errors import NoSpace, StoreRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -26,6 +27,9 @@ DIRECTORY_MODE: Final = 0o755
 
 #: Who owns what is created, as user and group; None leaves it to the operating system.
 Owner = tuple[int, int] | None
+
+#: What file systems that have no locks say to those who want one.
+NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_RIGHT: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -54,7 +58,7 @@ class Directory:
         """
         with failures_of(path):
             if create:
-                path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                _make(path)
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         status = os.fstat(descriptor)
         # What root makes in the store of another user that user must be able to remove.
@@ -84,6 +88,21 @@ class Directory:
                 self.sync()
         return directory
 
+    def reach(self, levels: Sequence[str]) -> tuple[Directory, Sequence[str]]:
+        """Open the directory as far below this one as the levels go; return the levels that are missing."""
+        here = Directory(os.dup(self.descriptor), self.path, self._owner)
+        for depth, level in enumerate(levels):
+            try:
+                below = here.enter(level)
+            except FileNotFoundError:
+                return here, levels[depth:]
+            except BaseException:
+                here.close()
+                raise
+            here.close()
+            here = below
+        return here, ()
+
     def descend(self, levels: Iterable[str], *, create: bool = False) -> Directory:
         """Open a directory some levels below this one, as `enter` does level by level."""
         here = self
@@ -111,9 +130,12 @@ class Directory:
             # Without O_NONBLOCK the open of a named pipe would wait for somebody at its other end.
             flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
             descriptor = os.open(name, flags, mode, dir_fd=self.descriptor)
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 os.close(descriptor)
                 raise StoreRefused(f"{path} is no regular file: move it away")
+            if flags & os.O_CREAT and status.st_nlink == 1:  # of two names one may be elsewhere
+                self.give_to_owner(descriptor)
         return descriptor
 
     def read(self, name: str, most: int) -> bytes:
@@ -173,14 +195,33 @@ class Directory:
         with contextlib.suppress(FileNotFoundError), failures_of(self.path / name):
             os.unlink(name, dir_fd=self.descriptor)
 
+    def remove_tree(self, name: str) -> None:
+        """Remove a directory and what is in it; it is no failure if there is none."""
+        with contextlib.suppress(FileNotFoundError), failures_of(self.path / name):
+            with self.enter(name) as directory:
+                for entry, status in directory.entries():
+                    if stat.S_ISDIR(status.st_mode):
+                        directory.remove_tree(entry)
+                    else:
+                        directory.remove(entry)
+            os.rmdir(name, dir_fd=self.descriptor)
+
     def move(self, name: str, to: Directory, new_name: str) -> None:
         """Move a file into another directory of the same file system, in place of what is there.
 
+        A directory can take the place of an empty one only.
+
         Raises:
-            FileNotFoundError: It is no longer here.
+            FileNotFoundError: It is no longer here, or the other directory is gone.
+            FileExistsError: It is a directory, and there is one of this name that is not empty.
         """
         with failures_of(to.path / new_name):
-            os.rename(name, new_name, src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
+            try:
+                os.rename(name, new_name, src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
+            except OSError as error:
+                if error.errno == errno.ENOTEMPTY:
+                    raise FileExistsError(errno.EEXIST, "there is one", new_name) from None
+                raise
 
     def write(self, content: bytes) -> str:
         """Write a new file, safe on the disk, with the mode of Ollama's; return its name."""
@@ -197,6 +238,21 @@ class Directory:
             raise
         return name
 
+    def write_below(self, levels: Iterable[str], file_name: str, content: bytes) -> str:
+        """Write a new file in new directories, all safe on the disk; return the name of the first one."""
+        name = f"{secrets.token_hex(8)}.new"
+        try:
+            with contextlib.ExitStack() as opened:
+                here = opened.enter_context(self.enter(name, create=True))
+                for level in levels:
+                    here = opened.enter_context(here.enter(level, create=True))
+                here.move(here.write(content), here, file_name)
+                here.sync()
+        except BaseException:
+            self.remove_tree(name)
+            raise
+        return name
+
     def make_public(self, descriptor: int) -> None:
         """Give a file of ours the mode and the owner that Ollama expects."""
         os.fchmod(descriptor, FILE_MODE)
@@ -206,6 +262,24 @@ class Directory:
         """Give a file of root's to the owner of the store."""
         if self._owner is not None:
             os.fchown(descriptor, *self._owner)
+
+    @contextlib.contextmanager
+    def locked(self, *, alone: bool) -> Generator[None]:
+        """Hold a lock on this directory, which the operating system ends with the process.
+
+        Args:
+            alone: Whether nobody else may hold it, or all who do not want it alone.
+        """
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:  # of a network file system, where we do without
+                raise
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self.descriptor, fcntl.LOCK_UN)
 
     def sync(self) -> None:
         """Have the names in this directory on the disk."""
@@ -232,9 +306,24 @@ class Directory:
         self.close()
 
 
+def _make(path: Path) -> None:
+    """Make a directory and those above it, as Ollama would have them and for the owner of what is there."""
+    if path.is_dir():
+        return
+    _make(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir()
+        path.chmod(DIRECTORY_MODE)
+        if os.geteuid() == 0:
+            above = path.parent.stat()
+            os.chown(path, above.st_uid, above.st_gid)
+
+
 @contextlib.contextmanager
 def failures_of(path: Path) -> Generator[None]:
-    """Turn what the operating system refuses into our errors; `FileNotFoundError` stays what it is.
+    """Turn what the operating system refuses into our errors.
+
+    `FileNotFoundError` and `FileExistsError` stay what they are: callers know what they mean.
 
     Raises:
         NoSpace: There is no room, or no quota.
@@ -242,7 +331,7 @@ def failures_of(path: Path) -> Generator[None]:
     """
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, FileExistsError):
         raise
     except OSError as error:
         raise _failure(error, path) from None

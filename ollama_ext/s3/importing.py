@@ -88,7 +88,8 @@ def import_models(
     try:
         run.plan(list(wanted.values()))
         if not dry_run:
-            run.fetch([model for model in wanted.values() if model.error is None])
+            planned = [model for model in wanted.values() if model.error is None]
+            run.fetch(planned, whole=len(planned) == len(wanted))
     finally:
         run.close()
     results = {text: run.result(model, dry_run=dry_run) for text, model in wanted.items()}
@@ -238,8 +239,13 @@ class _Import:
         except FileNotFoundError:
             return size
 
-    def fetch(self, models: Sequence[_Model]) -> None:
-        """Have all blobs fetched, and publish each model as soon as all of its blobs are there."""
+    def fetch(self, models: Sequence[_Model], *, whole: bool) -> None:
+        """Have all blobs fetched, and publish each model as soon as all of its blobs are there.
+
+        Args:
+            models: Those that can be had.
+            whole: Whether these are all that are wanted.
+        """
         if not models:
             return
         wanted_by: dict[str, list[_Model]] = {}
@@ -264,7 +270,7 @@ class _Import:
                     self._settle(model, digest, outcome, root, engine)
                 if isinstance(outcome, MirrorError):
                     self._drop_unwanted(wanted_by, engine)
-        self._tracker.tell(finished=all(model.error is None for model in models))
+        self._tracker.tell(finished=whole and all(model.error is None for model in models))
 
     def _keep_up(self, models: Sequence[_Model], staging: Staging) -> None:
         """Do what is due from time to time."""

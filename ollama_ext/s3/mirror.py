@@ -12,16 +12,14 @@ from .bucket_source import BucketSource
 from .comparing import compare
 from .errors import SettingRefused
 from .importing import import_models
-from .layout import checked_prefix, model_name
+from .layout import checked_prefix
 from .limits import TransferSettings
-from .listing import bucket_manifest, list_bucket
+from .listing import list_bucket
 from .pruning import check_grace
 from .publishing import Publication
-from .repairing import repair_bucket, repair_store
+from .repairing import verify_model
 from .reporting import Tracker
-from .source import DirectorySource
 from .store import LocalStore, checked_models
-from .verification import repaired, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -367,36 +365,16 @@ class Mirror:
         """
         if where not in {"store", "bucket"}:
             raise SettingRefused(f"where must be 'store' or 'bucket'; not {where!r:.80}", argument="where")
-        name = model_name(model)
-        manifest = self.store.manifest(model) if where == "store" else bucket_manifest(self._source, model)
-        source = DirectorySource(self.store) if where == "store" else self._source
-        tracker = Tracker(on_progress)
-        result = verify(
-            source, name.short, manifest, where=where, settings=self._settings, tracker=tracker, cancel=cancel
+        return verify_model(
+            self._source,
+            self.store,
+            model,
+            where=where,
+            repair=repair,
+            settings=self._settings,
+            tracker=Tracker(on_progress),
+            cancel=cancel,
         )
-        if result.ok or not repair:
-            return result
-        bad = {each.digest: manifest.blobs[each.digest] for each in result.errors}
-        verdicts = (
-            repair_store(
-                self._source,
-                self.store,
-                name,
-                manifest,
-                bad,
-                settings=self._settings,
-                tracker=tracker,
-                cancel=cancel,
-            )
-            if where == "store"
-            else repair_bucket(
-                self._source, self.store, bad, settings=self._settings, tracker=tracker, cancel=cancel
-            )
-        )
-        result = repaired(result, verdicts)
-        tracker.model(name.short, "done" if result.ok else "failed", manifest.size)
-        tracker.tell(finished=result.ok)
-        return result
 
     def diff(self, model: str) -> Difference:
         """Compare the copies of a model in bucket and store, by their manifests and the sizes of their blobs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import stat
 import time
@@ -65,7 +66,8 @@ class _Prune:
         except FileNotFoundError:
             blobs = None
         if blobs is not None:
-            with blobs:
+            # Locked from the look at the manifests on: a model shown after that could use what is removed.
+            with blobs, contextlib.nullcontext() if self._dry_run else blobs.locked(alone=True):
                 candidates = [name for name, status in blobs.entries() if stat.S_ISREG(status.st_mode)]
                 named = self._named()
                 for name in candidates:
@@ -126,7 +128,9 @@ class _Prune:
         if time.time() - status.st_mtime < self._grace:
             self._spared += 1
             return
-        if not self._dry_run:
+        if not self._dry_run and stat.S_ISDIR(status.st_mode):
+            directory.remove_tree(name)
+        elif not self._dry_run:
             directory.remove(name)
         self._removed.append(told)
         self._freed += status.st_size if size is None else size

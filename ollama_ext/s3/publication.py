@@ -15,7 +15,7 @@ from .layout import BLOBS, blob_path, manifest_path
 from .staging import Staging
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from ollama_ext.names import ModelName
 
@@ -44,7 +44,11 @@ def publish(root: Directory, name: ModelName, manifest: Manifest, *, staged: Col
         StoreRefused: The store cannot be written.
     """
     check_case(root, name)
-    with root.enter(BLOBS, create=True) as blobs, Staging(root) as staging:
+    with (
+        root.enter(BLOBS, create=True) as blobs,
+        blobs.locked(alone=False),  # no prune of ours takes a blob from here on that it has found old
+        Staging(root) as staging,
+    ):
         for digest in manifest.blobs.keys() - set(staged):
             blobs.touch(_file(digest))
         moved = False
@@ -94,22 +98,43 @@ def _write_manifest(root: Directory, staging: Staging, name: ModelName, content:
     """Put a manifest into its place, unless it is there already, byte for byte."""
     *levels, tag = manifest_path(name).split("/")
     for _ in range(_MANIFEST_TRIES):
-        try:
-            with root.descend(levels, create=True) as directory:
-                if directory.size_of(tag) == len(content) and directory.read(tag, len(content)) == content:
-                    return
-                new = staging.directory.write(content)
-                try:
-                    staging.directory.move(new, directory, tag)
-                except BaseException:
-                    staging.directory.remove(new)
-                    raise
-                directory.sync()
+        # Ollama removes empty directories when it starts, and others import as well.
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            directory, missing = root.reach(levels)
+            with directory:
+                if missing:
+                    _write_below(staging.directory, directory, missing, tag, content)
+                elif directory.size_of(tag) != len(content) or directory.read(tag, len(content)) != content:
+                    _write(staging.directory, directory, tag, content)
                 return
-        except FileNotFoundError:
-            # Ollama removes empty directories when it starts, and may have found ours before its file came.
-            continue
     raise StoreRefused(f"{root.path / manifest_path(name)} cannot be written: its directory vanishes at once")
+
+
+def _write(staging: Directory, directory: Directory, tag: str, content: bytes) -> None:
+    new = staging.write(content)
+    try:
+        staging.move(new, directory, tag)
+    except BaseException:
+        staging.remove(new)
+        raise
+    directory.sync()
+
+
+def _write_below(
+    staging: Directory, directory: Directory, levels: Sequence[str], tag: str, content: bytes
+) -> None:
+    """Write a manifest in directories that are not there yet, all at once.
+
+    An Ollama that starts removes directories that it has seen empty, and does not start if one of them is no
+    longer empty by then. So none of ours is ever empty.
+    """
+    new = staging.write_below(levels[1:], tag, content)
+    try:
+        staging.move(new, directory, levels[0])
+    except BaseException:
+        staging.remove_tree(new)
+        raise
+    directory.sync()
 
 
 def _file(digest: str) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from .bucket_errors import Conditional, Missing, Unsupported
-from .crew import Crew
 from .errors import BlobMissing, BucketError, ManifestRefused, MirrorError
 from .layout import blob_path, model_name
 from .manifests import MOST_CONFIG_BYTES, MOST_MANIFEST_BYTES, check_config
 from .reporting import Tracker
 from .results import TransferResult
-from .sending import Sending, sending
+from .sending import sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from .limits import TransferSettings
     from .manifests import Manifest
     from .reporting import TransferProgress
+    from .sending import Sending
     from .store import LocalStore
 
-_HEADS: Final = 8
 _ROUNDS: Final = 3
 _MEDIA_TYPE: Final = "application/vnd.docker.distribution.manifest.v2+json"
 
@@ -89,10 +89,6 @@ class Publication:
             MirrorError: It is not published, or not known to be whole.
             TransferInterrupted: By the token; what was sent is used by the next publication.
         """
-        key = self._target.manifest_key(self._name)
-        before = self._read(key)
-        if dry_run:
-            return self._would_do(before)
         try:
             with sending(
                 self._store,
@@ -101,6 +97,9 @@ class Publication:
                 tracker=self._tracker,
                 cancel=self._cancel,
             ) as crew:
+                before = crew.ask(self._read)
+                if dry_run:
+                    return self._would_do(crew, before)
                 self._publish(crew, before)
         except (Conditional, Missing, Unsupported) as error:
             raise BucketError(str(error)) from None
@@ -108,9 +107,9 @@ class Publication:
         self._tracker.tell(finished=True)
         return self._result(changed=before != self._manifest.content)
 
-    def _read(self, key: str) -> bytes | None:
+    def _read(self) -> bytes | None:
         try:
-            return self._target.bucket.read(key, MOST_MANIFEST_BYTES)
+            return self._target.bucket.read(self._target.manifest_key(self._name), MOST_MANIFEST_BYTES)
         except Missing:
             return None
 
@@ -122,9 +121,9 @@ class Publication:
         self._tracker.tell()
         if before != content:
             key = self._target.manifest_key(self._name)
-            self._target.bucket.put(key, content, len(content), media_type=_MEDIA_TYPE)
+            crew.ask(partial(self._target.bucket.put, key, content, len(content), media_type=_MEDIA_TYPE))
         for _ in range(_ROUNDS):
-            missing = self._missing(crew.crew)
+            missing = self._missing(crew)
             if not missing:
                 return
             self._send(crew, missing)
@@ -142,19 +141,19 @@ class Publication:
             if outcome:
                 self._sent.add(digest)
 
-    def _missing(self, crew: Crew) -> dict[str, int]:
+    def _missing(self, crew: Sending) -> dict[str, int]:
         """Return the blobs that the bucket lacks; those that it had may have fallen to a prune."""
         blobs = self._manifest.blobs
-        found = crew.map(self._target.bucket.head, map(self._target.blob_key, blobs))
+        keys = [self._target.blob_key(digest) for digest in blobs]
+        found = crew.ask(partial(crew.crew.map, self._target.bucket.head, keys))
         return {
             digest: size
             for (digest, size), info in zip(blobs.items(), found, strict=True)
             if info is None or info.size != size
         }
 
-    def _would_do(self, before: bytes | None) -> TransferResult:
-        with Crew(_HEADS, "mirror-head") as heads:
-            missing = self._missing(heads)
+    def _would_do(self, crew: Sending, before: bytes | None) -> TransferResult:
+        missing = self._missing(crew)
         self._sent = set(missing)
         changed = before != self._manifest.content
         result = self._result(changed=changed)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import queue
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from .engine import Engine
 from .errors import BlobMissing, MirrorError, TransferInterrupted
+from .layout import model_name
+from .listing import bucket_manifest
 from .publication import publish
 from .sending import sending
+from .source import DirectorySource
+from .verification import repaired, verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,10 +24,41 @@ if TYPE_CHECKING:
     from .limits import TransferSettings
     from .manifests import Manifest
     from .reporting import Tracker
+    from .results import VerifyResult
     from .source import Source
     from .store import LocalStore
 
 _TELL_SECONDS: Final = 0.1
+
+
+def verify_model(
+    bucket: BucketSource,
+    store: LocalStore,
+    model: str,
+    *,
+    where: Literal["store", "bucket"],
+    repair: bool,
+    settings: TransferSettings,
+    tracker: Tracker,
+    cancel: CancelToken | None,
+) -> VerifyResult:
+    """Hash every blob of a model in one of the two, and repair it from the other if asked; see `Mirror`."""
+    name = model_name(model)
+    manifest = store.manifest(model) if where == "store" else bucket_manifest(bucket, model)
+    source = DirectorySource(store) if where == "store" else bucket
+    result = verify(
+        source, name.short, manifest, where=where, settings=settings, tracker=tracker, cancel=cancel
+    )
+    if result.ok or not repair:
+        return result
+    bad = {each.digest: manifest.blobs[each.digest] for each in result.errors}
+    if where == "bucket":
+        verdicts = repair_bucket(bucket, store, bad, settings=settings, tracker=tracker, cancel=cancel)
+    else:
+        verdicts = repair_store(
+            bucket, store, name, manifest, bad, settings=settings, tracker=tracker, cancel=cancel
+        )
+    return repaired(result, verdicts, tracker)
 
 
 def repair_store(

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from .crew import Crew
 from .download import Over
@@ -14,7 +14,7 @@ from .errors import MirrorError, TransferInterrupted
 from .uploads import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from ollama_ext.cancel import CancelToken
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .limits import TransferSettings
     from .reporting import Tracker
     from .store import LocalStore
+
+T = TypeVar("T")
 
 _TELL_SECONDS: Final = 0.1
 _SENDERS: Final = 8
@@ -74,6 +76,18 @@ class Sending:
                 self._tracker.state(running[job], "failed" if failed else "done" if outcome else "present")
                 yield running[job], outcome
             self._tracker.tell()
+
+    def ask(self, work: Callable[[], T]) -> T:
+        """Return what a request of the bucket gives, whose answer may never come.
+
+        Raises:
+            TransferInterrupted: By the token.
+        """
+        job = self.crew.submit(work)
+        while not wait({job}, _TELL_SECONDS).done:
+            if self._cancel is not None and self._cancel.cancelled:
+                raise TransferInterrupted(_CANCELLED)
+        return job.result()
 
 
 def _outcome(job: Future[bool]) -> bool | MirrorError:

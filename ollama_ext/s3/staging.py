@@ -23,7 +23,7 @@ import stat
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from .directories import Directory, failures_of
+from .directories import NO_LOCKS, Directory, failures_of
 from .errors import StoreRefused
 from .journal import Journal, Part
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 STAGING: Final = ".ollama-ext-staging"
 
-_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
 # One write of 32 KiB at a time: larger ones make the kernel take large folios, which cost three to six times
 # as much in a virtual machine whose host has taken the memory back.
 _WRITE_BYTES: Final = 32 << 10
@@ -79,7 +78,7 @@ class Staging:
                 return None
             except OSError as error:
                 os.close(descriptor)
-                if error.errno not in _NO_LOCKS:
+                if error.errno not in NO_LOCKS:
                     raise
                 # A network file system without locks: a name of our own, and nothing to resume.
                 self.directory.remove(f"{name}.lock")
@@ -99,7 +98,7 @@ class Staging:
         except BlockingIOError:
             return True
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
         finally:
             os.close(descriptor)
@@ -147,9 +146,9 @@ class Staging:
         return 0
 
     def leftovers(self) -> Iterator[tuple[str, str, os.stat_result]]:
-        """Yield what no process works on: the hexadecimal digest, the name and the status of each file."""
+        """Yield what is here: the hexadecimal digest, the name and the status of each file and directory."""
         for name, status in self.directory.entries() if self.exists else ():
-            if stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
                 yield name.partition(".")[0], name, status
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .bucket import ObjectInfo
+    from .bucket_objects import ObjectInfo
 
 _PIECE: Final = 256 << 10
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import threading
     from datetime import datetime
 
-    from .bucket import ObjectInfo
+    from .bucket_objects import ObjectInfo
     from .bucket_source import BucketSource
     from .crew import Crew
     from .limits import TransferSettings

@@ -69,11 +69,15 @@ def verify(
     )
 
 
-def repaired(result: VerifyResult, verdicts: Mapping[str, MirrorError | None]) -> VerifyResult:
-    """Return a result in which blobs that were repaired are counted as such."""
+def repaired(
+    result: VerifyResult, verdicts: Mapping[str, MirrorError | None], tracker: Tracker
+) -> VerifyResult:
+    """Return a result in which blobs that were repaired are counted as such, and tell that all is done."""
     errors = tuple(
         BlobError(digest=digest, error=error) for digest, error in verdicts.items() if error is not None
     )
+    tracker.model(result.model, "failed" if errors else "done")
+    tracker.tell(finished=not errors)
     return msgspec.structs.replace(result, blobs_repaired=len(verdicts) - len(errors), errors=errors)
 
 

@@ -68,7 +68,12 @@ def mirror_of(moto: S3Server, bucket: str) -> Iterator[Callable[..., Mirror]]:
 
     def make(store: Path, *, url: str | None = None, **settings: Any) -> Mirror:
         keys = Credentials(moto.access_key, moto.secret_key)
-        told = {"endpoint_url": url or moto.endpoint_url, "region": REGION, "credentials": keys, "reserve": 0}
+        told: dict[str, Any] = {
+            "endpoint_url": url or moto.endpoint_url,
+            "region": REGION,
+            "credentials": keys,
+            "reserve": 0,
+        }
         made.append(Mirror(bucket, store=store, **(told | settings)))
         return made[-1]
 

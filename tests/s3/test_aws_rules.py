@@ -137,7 +137,8 @@ def test_what_may_be_forced_is_taken(tmp_path: Path) -> None:
         prune_grace=60,
         allow_short_grace=True,
     ) as mirror:
-        assert repr(mirror) == f"<Mirror s3://models/ollama/models {tmp_path}>"
+        assert repr(mirror).startswith("<Mirror s3://models/ollama/models ")
+        assert str(tmp_path) in repr(mirror)
 
 
 # -- with which keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import stat
@@ -257,6 +258,102 @@ def test_entries_that_vanish_meanwhile_are_left_out(tmp_path: Path, root: Direct
         seen.append(name)
         (tmp_path / "b").unlink(missing_ok=True)
     assert seen == ["a", "c"]
+
+
+# -- trees
+
+
+def test_a_directory_is_reached_as_far_as_there_is_one(tmp_path: Path, root: Directory) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    before = open_files()
+    for levels, missing in ((["a", "b"], []), (["a", "b", "c", "d"], ["c", "d"]), (["x", "a"], ["x", "a"])):
+        reached, left = root.reach(levels)
+        with reached:
+            assert list(left) == missing
+            assert reached.path == tmp_path.joinpath(*levels[: len(levels) - len(missing)])
+    (tmp_path / "a" / "link").symlink_to("b")
+    with pytest.raises(StoreRefused, match="symbolic link"):
+        root.reach(["a", "link", "c"])
+    assert open_files() == before
+
+
+def test_a_tree_is_removed_and_what_its_links_lead_to_stays(tmp_path: Path, root: Directory) -> None:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "x").write_bytes(b"important")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").touch()
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "victim")
+    os.mkfifo(tmp_path / "a" / "pipe")
+    root.remove_tree("a")
+    root.remove_tree("a")
+    assert root.names() == ["victim"]
+    assert (tmp_path / "victim" / "x").read_bytes() == b"important"
+
+
+@pytest.mark.usefixtures("strict_umask")
+def test_a_file_is_written_in_new_directories(tmp_path: Path, root: Directory) -> None:
+    first = root.write_below(["b", "c"], "file", b"content")
+    assert root.names() == [first]
+    assert (tmp_path / first / "b" / "c" / "file").read_bytes() == b"content"
+    assert mode(tmp_path / first) == mode(tmp_path / first / "b" / "c") == 0o755
+    assert mode(tmp_path / first / "b" / "c" / "file") == 0o644
+    with root.enter("to", create=True) as other:
+        root.move(first, other, "a")
+    assert (tmp_path / "to" / "a" / "b" / "c" / "file").read_bytes() == b"content"
+
+
+def test_new_directories_that_cannot_be_written_leave_nothing(
+    root: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(NoSpace):
+        root.write_below(["b"], "file", b"content")
+    assert root.names() == []
+
+
+def test_a_directory_takes_the_place_of_an_empty_one_only(tmp_path: Path, root: Directory) -> None:
+    for name in ("new", "empty", "full"):
+        (tmp_path / name).mkdir()
+        if name != "empty":
+            (tmp_path / name / name).touch()
+    with pytest.raises(FileExistsError):
+        root.move("new", root, "full")
+    root.move("new", root, "empty")
+    assert root.names() == ["empty", "full"]
+    assert (tmp_path / "empty" / "new").exists()
+
+
+def test_a_lock_on_a_directory_keeps_out_those_who_want_it_alone(tmp_path: Path, root: Directory) -> None:
+    with Directory.at(tmp_path) as other:
+        try_it = fcntl.LOCK_NB | fcntl.LOCK_EX
+        with root.locked(alone=False), other.locked(alone=False):
+            pass  # both at once
+        for alone in (False, True):
+            with root.locked(alone=alone), pytest.raises(BlockingIOError):
+                fcntl.flock(other.descriptor, try_it)
+        with root.locked(alone=True), pytest.raises(BlockingIOError):
+            fcntl.flock(other.descriptor, fcntl.LOCK_NB | fcntl.LOCK_SH)
+        fcntl.flock(other.descriptor, try_it)
+
+
+def test_where_there_are_no_locks_it_goes_on_without(
+    root: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO):
+
+        def refuse(_: int, __: int, number: int = number) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(fcntl, "flock", refuse)
+        if number == errno.EIO:
+            with pytest.raises(OSError, match="Input/output error"), root.locked(alone=True):
+                pass
+            continue
+        with root.locked(alone=True):
+            assert root.names() == []
 
 
 # -- what the operating system refuses

@@ -120,6 +120,16 @@ def test_the_parts_cover_the_blob_without_a_gap(size: int, part_size: int) -> No
     assert all(end - start == part_size for start, end in bounds[:-1])
 
 
+def test_a_download_knows_where_its_bytes_go() -> None:
+    staged = cast("Any", FakeStaged({1}))
+    parts = Download(
+        "sha256:x", 30, part_size=10, staged=staged, changed=threading.Condition(), window=1 << 30
+    )
+    assert parts.staged is staged
+    assert (parts.digest, parts.size, parts.part_size, parts.parts) == ("sha256:x", 30, 10, 3)
+    assert parts.resumed == {1}
+
+
 @given(
     st.integers(1, 12),
     st.sets(st.integers(0, 11)),
@@ -137,7 +147,7 @@ def test_each_part_is_fetched_once_in_order_and_near_the_hash_and_what_turns_out
     taken: list[int] = []
     running: list[int] = []
     hashed = 0
-    while hashed < count:
+    for _ in range(50 * count):
         number = parts.take()
         if number is not None:
             assert number not in taken
@@ -156,11 +166,38 @@ def test_each_part_is_fetched_once_in_order_and_near_the_hash_and_what_turns_out
                 break
             parts.hashed(hashed)
             hashed += 1
+    assert hashed == count
     assert sorted(taken) == sorted(set(range(count)) - known)
     fresh = [number for number in taken if number not in wrong]
     assert fresh == sorted(fresh)
     assert parts.take() is None
     assert parts.resumed == known
+
+
+@pytest.mark.parametrize("event", ["hashed", "wrong"])
+def test_whoever_found_no_part_to_take_is_woken_when_there_is_one(event: str) -> None:
+    changed = threading.Condition()
+    staged = cast("Any", FakeStaged({0}))
+    parts = Download("sha256:x", 30, part_size=10, staged=staged, changed=changed, window=10)
+    assert parts.take() is None  # the first is there, and the second too far ahead
+    with ThreadPoolExecutor(1) as pool:
+        looked = threading.Event()
+
+        def take_when_there_is_one() -> int | None:
+            with changed:
+                first = parts.take()
+                looked.set()
+                if first is None and changed.wait(20):
+                    return parts.take()
+                return first
+
+        waiting = pool.submit(take_when_there_is_one)
+        assert looked.wait(20)
+        if event == "hashed":
+            parts.hashed(0)
+        else:
+            parts.wrong(0)
+        assert waiting.result(30) == (1 if event == "hashed" else 0)
 
 
 def test_a_window_smaller_than_a_part_still_lets_one_through() -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def below(kind: type[MirrorError]) -> Iterator[type[MirrorError]]:
-    """Return a class and the public ones below it."""
-    if not kind.__name__.startswith("_"):
+    """Return a class and those below it, but for those that other modules have for themselves."""
+    if kind.__module__ == errors.__name__:
         yield kind
     for each in kind.__subclasses__():
         yield from below(each)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from faulty_s3 import FaultyFront
 from guarded_stores import GuardedStore
+from hostile_buckets import HostileBucket
 from model_stores import (
     CONFIG_TYPE,
     blob_at,
@@ -18,8 +19,6 @@ from model_stores import (
     make_model,
     manifest_at,
     manifest_of,
-    put_manifest,
-    put_model,
 )
 from s3_faults import Body, Headers
 
@@ -77,7 +76,10 @@ GOOD = _manifest()
 MANIFESTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
     # digests
     "digest with traversal": (with_digest("sha256:../../x"), ("layer 0", "'sha256:../../x'", "must be")),
-    "digest with traversal of full length": (with_digest(f"sha256:{'../' * 21}x"), ("'sha256:../../", "must be")),
+    "digest with traversal of full length": (
+        with_digest(f"sha256:{'../' * 21}x"),
+        ("'sha256:../../", "must be"),
+    ),
     "digest with a path in its algorithm": (with_digest(f"../x:{HEX}"), ("'../x:", "must be")),
     "digest in upper case": (with_digest(f"sha256:{HEX.upper()}"), (HEX.upper(), "lower case")),
     "digest of 63 digits": (with_digest(f"sha256:{HEX[:-1]}"), (HEX[:-1], "64")),
@@ -158,7 +160,10 @@ MANIFESTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "a layer that is text": (with_layers(DIGEST), ("layer 0", "must be an object")),
     "config missing": (without("config"), ("config", "missing", "must be an object")),
     "config null": (_manifest(config=None), ("config", "must be an object")),
-    "config an array": (_manifest(config=[layer_of(config_of(), CONFIG_TYPE)]), ("config", "must be an object")),
+    "config an array": (
+        _manifest(config=[layer_of(config_of(), CONFIG_TYPE)]),
+        ("config", "must be an object"),
+    ),
     "a list of manifests": (
         json.dumps({"schemaVersion": 2, "manifests": [layer_of(GOOD)]}).encode(),
         ("config", "missing"),
@@ -166,15 +171,27 @@ MANIFESTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
 }
 
 CONFIGS: dict[str, tuple[bytes, type[ManifestRefused], tuple[str, ...]]] = {
-    "remote_host": (config_of(remote_host="https://evil.example"), RemoteModelRefused, ("evil.example", "allow_remote")),
-    "remote_model": (config_of(remote_model="gpt-oss:120b"), RemoteModelRefused, ("gpt-oss:120b", "allow_remote")),
+    "remote_host": (
+        config_of(remote_host="https://evil.example"),
+        RemoteModelRefused,
+        ("evil.example", "allow_remote"),
+    ),
+    "remote_model": (
+        config_of(remote_model="gpt-oss:120b"),
+        RemoteModelRefused,
+        ("gpt-oss:120b", "allow_remote"),
+    ),
     "Remote_Host": (config_of(Remote_Host="https://evil.example"), ManifestRefused, ("Remote_Host",)),
     "remote_host twice": (
         config_of(remote_host="")[:-1] + b', "Remote_Host": "https://evil.example"}',
         ManifestRefused,
         ("twice",),
     ),
-    "remote_host that is no text": (config_of(remote_host=["evil.example"]), ManifestRefused, ("remote_host", "text")),
+    "remote_host that is no text": (
+        config_of(remote_host=["evil.example"]),
+        ManifestRefused,
+        ("remote_host", "text"),
+    ),
     "no JSON": (b"model_format: gguf", ManifestRefused, ("no JSON",)),
     "100,000 levels": (b"[" * 100_000, ManifestRefused, ("nested too deep",)),
 }
@@ -184,6 +201,12 @@ CONFIGS: dict[str, tuple[bytes, type[ManifestRefused], tuple[str, ...]]] = {
 def guarded(tmp_path: Path) -> GuardedStore:
     """A store that must stay as it is."""
     return GuardedStore(tmp_path)
+
+
+@pytest.fixture
+def hostile(moto: S3Server, bucket: str) -> HostileBucket:
+    """The bucket of the mirror."""
+    return HostileBucket(moto.client(), bucket)
 
 
 @pytest.fixture
@@ -209,15 +232,13 @@ def test_a_bad_manifest_of_a_bucket_is_refused(
     content: bytes,
     words: tuple[str, ...],
     mirror_of: Callable[..., Mirror],
-    moto: S3Server,
-    bucket: str,
+    hostile: HostileBucket,
     guarded: GuardedStore,
 ) -> None:
-    client = moto.client()
-    put_model(client, bucket, "bad", [LAYER])
-    put_manifest(client, bucket, PATH, content)
+    hostile.put_model("bad", [LAYER])
+    hostile.put_manifest(PATH, content)
     mirror = mirror_of(guarded.path)
-    with guarded.refuses(ManifestRefused, f"s3://{bucket}/", PATH, *words):
+    with guarded.refuses(ManifestRefused, f"s3://{hostile.name}/", PATH, *words):
         mirror.import_model("bad")
     listing = mirror.list_models(details=True)
     assert list(listing) == []
@@ -254,19 +275,18 @@ def test_a_bad_manifest_of_the_store_is_replaced_by_an_import(
 
 
 def test_a_refused_update_leaves_the_model_that_was_there(
-    mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, guarded: GuardedStore
+    mirror_of: Callable[..., Mirror], hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    put_manifest(moto.client(), bucket, "registry.ollama.ai/library/old/latest", with_digest("sha256:../x"))
+    hostile.put_manifest("registry.ollama.ai/library/old/latest", with_digest("sha256:../x"))
     with guarded.refuses(ManifestRefused, "sha256:../x"):
         mirror_of(guarded.path).import_model("old")
 
 
 def test_a_layer_that_is_named_50_000_times_is_fetched_once(
-    mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, front: FaultyFront, guarded: GuardedStore
+    mirror_of: Callable[..., Mirror], hostile: HostileBucket, front: FaultyFront, guarded: GuardedStore
 ) -> None:
-    client = moto.client()
-    put_model(client, bucket, "bad", [LAYER])
-    put_manifest(client, bucket, PATH, with_layers(*[layer_of(LAYER)] * 50_000))
+    hostile.put_model("bad", [LAYER])
+    hostile.put_manifest(PATH, with_layers(*[layer_of(LAYER)] * 50_000))
     result = mirror_of(guarded.path, url=front.url).import_model("bad")
     assert result.blobs_fetched == 1  # its config is there already
     assert len([each for each in front.requests if each.path.endswith(HEX)]) == 1
@@ -276,13 +296,12 @@ def test_a_layer_that_is_named_50_000_times_is_fetched_once(
 def test_of_a_manifest_of_1_gib_no_more_than_16_mib_are_read(
     told: str | None,
     mirror_of: Callable[..., Mirror],
-    moto: S3Server,
-    bucket: str,
+    hostile: HostileBucket,
     front: FaultyFront,
     guarded: GuardedStore,
 ) -> None:
     there = 64 << 20  # what is there of it
-    put_manifest(moto.client(), bucket, PATH, b" " * there)
+    hostile.put_manifest(PATH, b" " * there)
     front.fail(Headers({"Content-Length": told}), path_ends=PATH)
     with guarded.refuses(ManifestRefused, PATH, "16,777,216"):
         mirror_of(guarded.path, url=front.url).import_model("bad")
@@ -292,20 +311,20 @@ def test_of_a_manifest_of_1_gib_no_more_than_16_mib_are_read(
 
 
 def test_a_compressed_manifest_is_not_unpacked(
-    mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, guarded: GuardedStore
+    mirror_of: Callable[..., Mirror], hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
     bomb = gzip.compress(b" " * (64 << 20))
     assert len(bomb) < 100_000
     key = f"ollama/models/manifests/{PATH}"
-    moto.client().put_object(Bucket=bucket, Key=key, Body=bomb, ContentEncoding="gzip")
+    hostile.put(key, bomb, ContentEncoding="gzip")
     with guarded.refuses(BucketAnswerRefused, PATH, "'gzip'", "store it as it is"):
         mirror_of(guarded.path).import_model("bad")
 
 
 def test_an_error_page_with_status_200_is_no_manifest(
-    mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, front: FaultyFront, guarded: GuardedStore
+    mirror_of: Callable[..., Mirror], hostile: HostileBucket, front: FaultyFront, guarded: GuardedStore
 ) -> None:
-    put_model(moto.client(), bucket, "bad", [LAYER])
+    hostile.put_model("bad", [LAYER])
     front.fail(Body(b"<html><body>Bad gateway</body></html>"), path_ends=PATH)
     with guarded.refuses(ManifestRefused, PATH, "no JSON"):
         mirror_of(guarded.path, url=front.url).import_model("bad")
@@ -314,23 +333,21 @@ def test_an_error_page_with_status_200_is_no_manifest(
 # -- configs
 
 
-def put_with_config(client: Any, bucket: str, config: bytes) -> None:
-    put_model(client, bucket, "bad", [LAYER, config])
-    put_manifest(client, bucket, PATH, manifest_of([LAYER], config))
+def put_with_config(hostile: HostileBucket, config: bytes) -> None:
+    hostile.put_model("bad", [LAYER, config])
+    hostile.put_manifest(PATH, manifest_of([LAYER], config))
 
 
-@pytest.mark.parametrize(("config", "kind", "words"), CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("case", CONFIGS.values(), ids=CONFIGS)
 def test_a_bad_config_is_refused_before_a_layer_is_asked_for(
-    config: bytes,
-    kind: type[ManifestRefused],
-    words: tuple[str, ...],
+    case: tuple[bytes, type[ManifestRefused], tuple[str, ...]],
     mirror_of: Callable[..., Mirror],
-    moto: S3Server,
-    bucket: str,
+    hostile: HostileBucket,
     front: FaultyFront,
     guarded: GuardedStore,
 ) -> None:
-    put_with_config(moto.client(), bucket, config)
+    config, kind, words = case
+    put_with_config(hostile, config)
     with guarded.refuses(kind, digest_of(config).replace(":", "-"), *words):
         mirror_of(guarded.path, url=front.url).import_model("bad")
     assert not [each for each in front.requests if each.path.endswith(HEX)]
@@ -338,32 +355,31 @@ def test_a_bad_config_is_refused_before_a_layer_is_asked_for(
 
 @pytest.mark.parametrize("name", ["remote_host", "remote_model"])
 def test_a_model_of_another_host_is_taken_where_that_is_allowed(
-    name: str, mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, guarded: GuardedStore
+    name: str, mirror_of: Callable[..., Mirror], hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    put_with_config(moto.client(), bucket, CONFIGS[name][0])
+    put_with_config(hostile, CONFIGS[name][0])
     assert mirror_of(guarded.path, allow_remote=True).import_model("bad").ok
 
 
 def test_a_config_that_is_not_what_its_digest_says_is_refused(
-    mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, guarded: GuardedStore
+    mirror_of: Callable[..., Mirror], hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    client = moto.client()
     config = config_of()
-    put_with_config(client, bucket, config)
+    put_with_config(hostile, config)
     other = config_of(remote_host="https://evil.example")
     swapped = json.loads(GOOD) | {"config": layer_of(config, CONFIG_TYPE) | {"size": len(other)}}
-    put_manifest(client, bucket, PATH, json.dumps(swapped).encode())
+    hostile.put_manifest(PATH, json.dumps(swapped).encode())
     key = f"ollama/models/blobs/{digest_of(config).replace(':', '-')}"
-    client.put_object(Bucket=bucket, Key=key, Body=other)
+    hostile.put(key, other)
     with guarded.refuses(DigestMismatch, digest_of(config), digest_of(other), "publish it anew"):
         mirror_of(guarded.path).import_model("bad")
 
 
 def test_a_config_of_4_gib_is_not_read(
-    mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, front: FaultyFront, guarded: GuardedStore
+    mirror_of: Callable[..., Mirror], hostile: HostileBucket, front: FaultyFront, guarded: GuardedStore
 ) -> None:
     huge = layer_of(config_of(), CONFIG_TYPE) | {"size": 4 << 30}
-    put_manifest(moto.client(), bucket, PATH, _manifest(config=huge))
+    hostile.put_manifest(PATH, _manifest(config=huge))
     with guarded.refuses(ManifestRefused, "4,294,967,296"):
         mirror_of(guarded.path, url=front.url).import_model("bad")
     assert len(front.requests) == 1

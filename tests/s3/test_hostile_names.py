@@ -8,7 +8,8 @@ from xml.sax.saxutils import escape
 import pytest
 from faulty_s3 import FaultyFront
 from guarded_stores import GuardedStore
-from model_stores import manifest_at, put_manifest, put_model
+from hostile_buckets import HostileBucket
+from model_stores import manifest_at
 from s3_faults import Body
 
 from ollama_ext.s3 import BucketAnswerRefused, Mirror, NameRefused
@@ -84,24 +85,30 @@ def guarded(tmp_path: Path) -> GuardedStore:
 
 
 @pytest.fixture
+def hostile(moto: S3Server, bucket: str) -> HostileBucket:
+    """The bucket of the mirror."""
+    return HostileBucket(moto.client(), bucket)
+
+
+@pytest.fixture
 def front(moto: S3Server) -> Iterator[FaultyFront]:
     """What stands between the mirror and moto."""
     with FaultyFront(moto.endpoint_url) as running:
         yield running
 
 
-def page(*paths: str, token: str = "", truncated: bool | None = None, encoding: str = "") -> Body:
+def page(*paths: str, following: str = "", truncated: bool | None = None, encoding: str = "") -> Body:
     """Return a page of a listing, with manifests at these paths."""
     contents = "".join(
         f"<Contents><Key>{escape(f'ollama/models/manifests/{path}')}</Key><Size>500</Size>"
         "<LastModified>2026-01-02T03:04:05.000Z</LastModified><ETag>&quot;e&quot;</ETag></Contents>"
         for path in paths
     )
-    following = f"<NextContinuationToken>{token}</NextContinuationToken>" if token else ""
-    more = str(bool(token) if truncated is None else truncated).lower()
+    token = f"<NextContinuationToken>{following}</NextContinuationToken>" if following else ""
+    more = str(bool(following) if truncated is None else truncated).lower()
     return Body(
         '<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-        f"<Name>b</Name><IsTruncated>{more}</IsTruncated>{following}{encoding}{contents}"
+        f"<Name>b</Name><IsTruncated>{more}</IsTruncated>{token}{encoding}{contents}"
         "</ListBucketResult>".encode()
     )
 
@@ -125,9 +132,9 @@ def test_a_bad_name_is_refused_before_anything_is_sent(
 
 
 def test_a_bad_name_is_the_result_of_its_own_in_a_list_of_names(
-    mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, guarded: GuardedStore
+    mirror_of: Callable[..., Mirror], hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    put_model(moto.client(), bucket, "good", [b"good"])
+    hostile.put_model("good", [b"good"])
     results = mirror_of(guarded.path).import_models(["../x", "good", "m:.."])
     assert [type(result.error) for result in results] == [NameRefused, type(None), NameRefused]
     assert [result.model for result in results] == ["../x", "good:latest", "m:.."]
@@ -138,11 +145,10 @@ def test_a_bad_name_is_the_result_of_its_own_in_a_list_of_names(
 
 @pytest.mark.parametrize("path", KEYS.values(), ids=KEYS)
 def test_a_bad_key_is_told_and_not_listed(
-    path: str, mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, guarded: GuardedStore
+    path: str, mirror_of: Callable[..., Mirror], hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    client = moto.client()
-    put_model(client, bucket, "good", [b"good"])
-    put_manifest(client, bucket, path, b"{}")
+    hostile.put_model("good", [b"good"])
+    hostile.put_manifest(path, b"{}")
     mirror = mirror_of(guarded.path)
     for details in (False, True):
         listing = mirror.list_models(details=details)
@@ -176,26 +182,26 @@ def test_keys_are_decoded_once(
 
 
 def test_directory_markers_are_no_models_and_no_problem(
-    mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, guarded: GuardedStore
+    mirror_of: Callable[..., Mirror], hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    client = moto.client()
-    put_model(client, bucket, "good", [b"good"])
+    hostile.put_model("good", [b"good"])
     for marker in ("", "registry.ollama.ai/", "registry.ollama.ai/library/good/"):
-        put_manifest(client, bucket, marker, b"")
+        hostile.put_manifest(marker, b"")
     listing = mirror_of(guarded.path).list_models()
     assert (names(listing), listing.refused) == (["good:latest"], ())
 
 
 def test_a_key_that_is_the_directory_of_a_model_as_well_harms_nothing(
-    mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, guarded: GuardedStore
+    mirror_of: Callable[..., Mirror], hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    client = moto.client()
-    put_model(client, bucket, "good", [b"good"])
-    put_manifest(client, bucket, "registry.ollama.ai/library/good", b"not a directory")
+    hostile.put_model("good", [b"good"])
+    hostile.put_manifest("registry.ollama.ai/library/good", b"not a directory")
     mirror = mirror_of(guarded.path)
     listing = mirror.list_models()
     assert names(listing) == ["good:latest"]
-    assert [each.path for each in listing.refused] == ["ollama/models/manifests/registry.ollama.ai/library/good"]
+    assert [each.path for each in listing.refused] == [
+        "ollama/models/manifests/registry.ollama.ai/library/good"
+    ]
     assert mirror.import_model("good").ok
     assert mirror.verify_model("good").ok
 
@@ -204,11 +210,10 @@ def test_a_key_that_is_the_directory_of_a_model_as_well_harms_nothing(
 
 
 def test_models_of_a_bucket_that_differ_in_case_only_are_told_and_not_listed(
-    mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, guarded: GuardedStore
+    mirror_of: Callable[..., Mirror], hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    client = moto.client()
     for name in ("mistral", "Mistral", "other"):
-        put_model(client, bucket, name, [b"layer of " + name.encode()])
+        hostile.put_model(name, [b"layer of " + name.encode()])
     listing = mirror_of(guarded.path).list_models()
     assert names(listing) == ["other:latest"]
     assert [each.path.split("/")[-2] for each in listing.refused] == ["Mistral", "mistral"]
@@ -219,19 +224,18 @@ def test_models_of_a_bucket_that_differ_in_case_only_are_told_and_not_listed(
     "name", ["Old", "old:LATEST", "Library/old", "Registry.Ollama.AI/library/old"], ids=lambda name: name
 )
 def test_a_model_is_not_imported_beside_one_that_differs_in_case_only(
-    name: str, mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, guarded: GuardedStore
+    name: str, mirror_of: Callable[..., Mirror], hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    put_model(moto.client(), bucket, name, [b"impostor"])
+    hostile.put_model(name, [b"impostor"])
     with guarded.refuses(NameRefused, "upper and lower case", str(guarded.path)):
         mirror_of(guarded.path).import_model(name)
 
 
 def test_of_two_models_that_differ_in_case_only_one_is_imported(
-    mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, guarded: GuardedStore
+    mirror_of: Callable[..., Mirror], hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    client = moto.client()
     for name in ("mistral", "Mistral"):
-        put_model(client, bucket, name, [b"layer of " + name.encode()])
+        hostile.put_model(name, [b"layer of " + name.encode()])
     results = mirror_of(guarded.path).import_models(["mistral", "Mistral"])
     assert sorted(type(result.error).__name__ for result in results) == ["NameRefused", "NoneType"]
     there = [manifest_at(guarded.path, name).exists() for name in ("mistral", "Mistral")]
@@ -245,8 +249,8 @@ def test_2500_models_are_listed_with_three_requests(
     mirror_of: Callable[..., Mirror], front: FaultyFront, guarded: GuardedStore
 ) -> None:
     paths = [f"h/n/m{number:04}/t" for number in range(2500)]
-    front.fail(page(*paths[:1000], token="one"))
-    front.fail(page(*paths[1000:2000], token="two"))
+    front.fail(page(*paths[:1000], following="one"))
+    front.fail(page(*paths[1000:2000], following="two"))
     front.fail(page(*paths[2000:]))
     listing = mirror_of(guarded.path, url=front.url).list_models()
     assert names(listing) == [f"h/n/m{number:04}:t" for number in range(2500)]
@@ -258,8 +262,8 @@ def test_2500_models_are_listed_with_three_requests(
 @pytest.mark.parametrize(
     "pages",
     [
-        [page("h/n/m/t", token="same")] * 9,
-        [page("h/n/m/t", token="a"), page("h/n/m/t", token="b")] * 5,
+        [page("h/n/m/t", following="same")] * 9,
+        [page("h/n/m/t", following="a"), page("h/n/m/t", following="b")] * 5,
         [page("h/n/m/t", truncated=True)],
     ],
     ids=["the same token for ever", "two tokens in turn", "truncated without a token"],
@@ -282,7 +286,7 @@ def test_a_listing_of_ever_new_tokens_is_refused(
 ) -> None:
     monkeypatch.setattr("ollama_ext.s3.bucket._PAGES", 5)
     for number in range(20):
-        front.fail(page("h/n/m/t", token=f"token-{number}"))
+        front.fail(page("h/n/m/t", following=f"token-{number}"))
     with guarded.refuses(BucketAnswerRefused, "manifests/"):
         mirror_of(guarded.path, url=front.url).list_models()
     assert len(front.requests) < 10
@@ -294,9 +298,7 @@ LISTINGS = {
     "size that is no number": page("h/n/m/t").content.replace(b"<Size>500", b"<Size>many"),
     "no size": page("h/n/m/t").content.replace(b"<Size>500</Size>", b""),
     "time that is no time": page("h/n/m/t").content.replace(b"2026-01-02T03:04:05.000Z", b"once"),
-    "no time": page("h/n/m/t").content.replace(
-        b"<LastModified>2026-01-02T03:04:05.000Z</LastModified>", b""
-    ),
+    "no time": page("h/n/m/t").content.replace(b"<LastModified>2026-01-02T03:04:05.000Z</LastModified>", b""),
     "no key": page("h/n/m/t").content.replace(b"<Key>ollama/models/manifests/h/n/m/t</Key>", b""),
 }
 

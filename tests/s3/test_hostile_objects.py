@@ -10,6 +10,7 @@ import pytest
 from byte_server import ByteServer, Play
 from faulty_s3 import FaultyFront
 from guarded_stores import GuardedStore
+from hostile_buckets import HostileBucket
 from model_stores import (
     STAGING,
     blob_at,
@@ -17,8 +18,6 @@ from model_stores import (
     digest_of,
     manifest_at,
     manifest_of,
-    put_manifest,
-    put_model,
 )
 from s3_faults import (
     Before,
@@ -72,6 +71,12 @@ def guarded(tmp_path: Path) -> GuardedStore:
 
 
 @pytest.fixture
+def hostile(moto: S3Server, bucket: str) -> HostileBucket:
+    """The bucket of the mirror."""
+    return HostileBucket(moto.client(), bucket)
+
+
+@pytest.fixture
 def front(moto: S3Server) -> Iterator[FaultyFront]:
     """What stands between the mirror and moto."""
     with FaultyFront(moto.endpoint_url) as running:
@@ -85,10 +90,10 @@ def mirror(mirror_of: Callable[..., Mirror], front: FaultyFront, guarded: Guarde
 
 
 @pytest.fixture(params=[SMALL, LARGE], ids=["small", "in parts"])
-def layer(request: pytest.FixtureRequest, moto: S3Server, bucket: str) -> bytes:
+def layer(request: pytest.FixtureRequest, hostile: HostileBucket) -> bytes:
     """The layer of the model ``bad`` in the bucket."""
     content: bytes = request.param
-    put_model(moto.client(), bucket, "bad", [content])
+    hostile.put_model("bad", [content])
     return content
 
 
@@ -116,21 +121,20 @@ def staged(guarded: GuardedStore) -> list[str]:
 
 @pytest.mark.parametrize("more", [-len(SMALL) + 1, -1, 1, PART, 4 * PART])
 def test_an_object_of_another_size_than_its_manifest_says_is_refused(
-    more: int, layer: bytes, mirror: Mirror, moto: S3Server, bucket: str, guarded: GuardedStore
+    more: int, layer: bytes, mirror: Mirror, hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    put_manifest(moto.client(), bucket, PATH, told_size(layer, len(layer) + more))
+    hostile.put_manifest(PATH, told_size(layer, len(layer) + more))
     said = f"its manifest says {len(layer) + more:,}: publish it anew"
     with guarded.refuses(BucketAnswerRefused, hex_of(layer), said):
         mirror.import_model("bad")
 
 
 def test_an_object_that_ends_before_the_part_that_is_asked_for_is_refused_as_too_short(
-    mirror: Mirror, moto: S3Server, bucket: str, front: FaultyFront, guarded: GuardedStore
+    mirror: Mirror, hostile: HostileBucket, front: FaultyFront, guarded: GuardedStore
 ) -> None:
-    client = moto.client()
-    put_model(client, bucket, "bad", [LARGE])
+    hostile.put_model("bad", [LARGE])
     told, beyond = len(LARGE) + 2 * PART, len(LARGE) + PART
-    put_manifest(client, bucket, PATH, told_size(LARGE, told))
+    hostile.put_manifest(PATH, told_size(LARGE, told))
 
     def wait() -> None:
         front.wait_until(
@@ -145,9 +149,9 @@ def test_an_object_that_ends_before_the_part_that_is_asked_for_is_refused_as_too
 
 
 def test_an_empty_object_is_refused(
-    layer: bytes, mirror: Mirror, moto: S3Server, bucket: str, guarded: GuardedStore
+    layer: bytes, mirror: Mirror, hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    moto.client().put_object(Bucket=bucket, Key=key_of(layer), Body=b"")
+    hostile.put(key_of(layer), b"")
     with guarded.refuses(BucketAnswerRefused, hex_of(layer), f"{len(layer):,}"):
         mirror.import_model("bad")
 
@@ -156,15 +160,15 @@ def test_an_empty_object_is_refused(
 
 
 def test_an_object_of_the_right_size_with_wrong_bytes_is_refused_and_not_kept(
-    layer: bytes, mirror: Mirror, moto: S3Server, bucket: str, guarded: GuardedStore
+    layer: bytes, mirror: Mirror, hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
     wrong = layer[:-1] + b"!"
-    moto.client().put_object(Bucket=bucket, Key=key_of(layer), Body=wrong)
+    hostile.put(key_of(layer), wrong)
     with guarded.refuses(DigestMismatch, digest_of(wrong), digest_of(layer), "publish it anew") as caught:
         mirror.import_model("bad")
     assert isinstance(caught.value, DigestMismatch)
     assert (caught.value.digest, caught.value.got) == (digest_of(layer), digest_of(wrong))
-    assert caught.value.where == f"s3://{bucket}/{key_of(layer)}"
+    assert caught.value.where == f"s3://{hostile.name}/{key_of(layer)}"
     assert not [name for name in staged(guarded) if digest_of(layer)[7:] in name]
 
 
@@ -175,18 +179,20 @@ def test_wrong_bytes_are_asked_for_once_more_in_case_it_was_the_way(
     result = mirror.import_model("bad")
     assert result.ok
     assert mirror.verify_model("bad").ok
-    assert len([each for each in front.requests if each.range_starts == 0 and each.path.endswith(hex_of(layer))]) == 2
+    assert (
+        len([each for each in front.requests if each.range_starts == 0 and each.path.endswith(hex_of(layer))])
+        == 2
+    )
     assert blob_at(guarded.path, digest_of(layer)).read_bytes() == layer
 
 
 def test_blobs_that_are_swapped_are_refused(
-    mirror: Mirror, moto: S3Server, bucket: str, guarded: GuardedStore
+    mirror: Mirror, hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    client = moto.client()
     one, two = b"1" * 1000, b"2" * 1000
-    put_model(client, bucket, "bad", [one, two])
-    client.put_object(Bucket=bucket, Key=key_of(one), Body=two)
-    client.put_object(Bucket=bucket, Key=key_of(two), Body=one)
+    hostile.put_model("bad", [one, two])
+    hostile.put(key_of(one), two)
+    hostile.put(key_of(two), one)
     with guarded.refuses(DigestMismatch):
         mirror.import_model("bad")
 
@@ -208,7 +214,10 @@ def test_an_error_page_with_status_200_is_no_blob(
 
 ANSWERS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     "range of other bytes": (Headers({"Content-Range": "bytes 1-9/10"}), ("10 bytes",)),
-    "range of another place": (Headers({"Content-Range": f"bytes 5-{PART + 4}/{len(LARGE)}"}), ("asked for bytes",)),
+    "range of another place": (
+        Headers({"Content-Range": f"bytes 5-{PART + 4}/{len(LARGE)}"}),
+        ("asked for bytes",),
+    ),
     "range without a size": (Headers({"Content-Range": f"bytes 0-{PART - 1}/*"}), ("asked for bytes", "/*")),
     "range in words": (Headers({"Content-Range": "all of it"}), ("asked for bytes", "'all of it'")),
     "range of wide digits": (Headers({"Content-Range": "bytes \xb2-9/10"}), ("asked for bytes",)),
@@ -223,37 +232,35 @@ ANSWERS: dict[str, tuple[Fault, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(("fault", "words"), ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("case", ANSWERS.values(), ids=ANSWERS)
 def test_an_answer_that_is_not_the_range_that_was_asked_for_is_refused(
-    fault: Fault,
-    words: tuple[str, ...],
+    case: tuple[Fault, tuple[str, ...]],
     mirror: Mirror,
-    moto: S3Server,
-    bucket: str,
+    hostile: HostileBucket,
     front: FaultyFront,
     guarded: GuardedStore,
 ) -> None:
-    put_model(moto.client(), bucket, "bad", [LARGE])
+    fault, words = case
+    hostile.put_model("bad", [LARGE])
     front.fail(fault, path_ends=hex_of(LARGE), range_starts=0, times=None)
     with guarded.refuses(BucketAnswerRefused, hex_of(LARGE), *words):
         mirror.import_model("bad")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # botocore closes no connection
-@pytest.mark.parametrize(
-    ("header", "value"), [("Content-Length", "many"), ("Last-Modified", "yesterday")], ids=lambda each: each
-)
+# botocore forgets such an answer and leaves its connection to the collector, which warns.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("changes", [{"Content-Length": "many"}, {"Last-Modified": "yesterday"}], ids=str)
 def test_a_header_that_cannot_be_read_is_refused(
-    header: str, value: str, layer: bytes, mirror: Mirror, front: FaultyFront, guarded: GuardedStore
+    changes: dict[str, str], layer: bytes, mirror: Mirror, front: FaultyFront, guarded: GuardedStore
 ) -> None:
-    front.fail(Headers({header: value}), path_ends=hex_of(layer), range_starts=0, times=None)
-    with guarded.refuses(BucketAnswerRefused, hex_of(layer), "not S3's", value):
+    front.fail(Headers(changes), path_ends=hex_of(layer), range_starts=0, times=None)
+    with guarded.refuses(BucketAnswerRefused, hex_of(layer), "not S3's", *changes.values()):
         mirror.import_model("bad")
     gc.collect()
 
 
 def test_more_bytes_than_were_announced_are_written_nowhere(
-    mirror_of: Callable[..., Mirror], guarded: GuardedStore
+    mirror_of: Callable[..., Mirror], bucket: str, guarded: GuardedStore
 ) -> None:
     config, layer = config_of(), LARGE[: PART + 100]
     with ByteServer(Play.of(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")) as server:
@@ -267,7 +274,6 @@ def test_more_bytes_than_were_announced_are_written_nowhere(
             return Play.of(head.encode() + f"{len(content):x}\r\n".encode() + content + b"\r\n0\r\n\r\n")
 
         mirror = mirror_of(guarded.path, url=server.url, connections=1)
-        bucket = repr(mirror).split("/")[2]
         manifest = manifest_of([layer], config)
         at = f"/{bucket}/ollama/models"
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(manifest)}\r\n\r\n".encode()
@@ -298,10 +304,11 @@ BROKEN: dict[str, tuple[Fault, str]] = {
 }
 
 
-@pytest.mark.parametrize(("fault", "word"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("case", BROKEN.values(), ids=BROKEN)
 def test_a_blob_that_never_comes_is_given_up_in_the_end(
-    fault: Fault, word: str, layer: bytes, mirror: Mirror, front: FaultyFront, guarded: GuardedStore
+    case: tuple[Fault, str], layer: bytes, mirror: Mirror, front: FaultyFront, guarded: GuardedStore
 ) -> None:
+    fault, word = case
     front.fail(fault, path_ends=hex_of(layer), range_starts=0, times=None)
     with guarded.refuses(BucketUnreachable, "s3://") as caught:
         mirror.import_model("bad")
@@ -313,58 +320,54 @@ def test_a_blob_that_never_comes_is_given_up_in_the_end(
 # -- objects that change, and those that are not there
 
 
-def change(moto: S3Server, bucket: str, key: str, contents: Iterator[bytes]) -> Before:
+def change(hostile: HostileBucket, key: str, contents: Iterator[bytes]) -> Before:
     """Return what puts the next content into a key before it is asked for."""
-    client = moto.client()
-    return Before(lambda: client.put_object(Bucket=bucket, Key=key, Body=next(contents)))
+    return Before(lambda: hostile.put(key, next(contents)))
 
 
 def test_an_object_that_changes_between_its_parts_again_and_again_is_refused(
-    mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, front: FaultyFront, guarded: GuardedStore
+    mirror_of: Callable[..., Mirror], hostile: HostileBucket, front: FaultyFront, guarded: GuardedStore
 ) -> None:
-    put_model(moto.client(), bucket, "bad", [LARGE])
+    hostile.put_model("bad", [LARGE])
     contents = (bytes([number]) * len(LARGE) for number in range(100))
-    front.fail(change(moto, bucket, key_of(LARGE), contents), path_ends=hex_of(LARGE), times=None)
+    front.fail(change(hostile, key_of(LARGE), contents), path_ends=hex_of(LARGE), times=None)
     with guarded.refuses(ObjectChanged, hex_of(LARGE), "changed while it was read"):
         mirror_of(guarded.path, url=front.url, connections=1).import_model("bad")
     assert not [name for name in staged(guarded) if digest_of(LARGE)[7:] in name]
 
 
 def test_a_config_that_changes_between_planning_and_reading_is_refused(
-    mirror: Mirror, moto: S3Server, bucket: str, front: FaultyFront, guarded: GuardedStore
+    mirror: Mirror, hostile: HostileBucket, front: FaultyFront, guarded: GuardedStore
 ) -> None:
     config, other = config_of(remote_host=""), config_of(remote_host="https://evil.example")
     padded = config + b" " * (len(other) - len(config))
-    put_model(moto.client(), bucket, "bad", [SMALL])
-    put_manifest(moto.client(), bucket, PATH, manifest_of([SMALL], padded))
+    hostile.put_model("bad", [SMALL])
+    hostile.put_manifest(PATH, manifest_of([SMALL], padded))
     contents = iter([padded, *[other] * 10])
-    front.fail(change(moto, bucket, key_of(padded), contents), path_ends=hex_of(padded), times=None)
+    front.fail(change(hostile, key_of(padded), contents), path_ends=hex_of(padded), times=None)
     with guarded.refuses(DigestMismatch, digest_of(padded), digest_of(other)):
         mirror.import_model("bad")
 
 
 def test_a_manifest_is_read_once_and_what_was_read_is_published(
-    mirror: Mirror, moto: S3Server, bucket: str, front: FaultyFront, guarded: GuardedStore
+    mirror: Mirror, hostile: HostileBucket, front: FaultyFront, guarded: GuardedStore
 ) -> None:
-    content = put_model(moto.client(), bucket, "bad", [SMALL])
-    client = moto.client()
-    front.fail(
-        Before(lambda: put_manifest(client, bucket, PATH, told_size(SMALL, 1))), path_ends=hex_of(SMALL)
-    )
+    content = hostile.put_model("bad", [SMALL])
+    front.fail(Before(lambda: hostile.put_manifest(PATH, told_size(SMALL, 1))), path_ends=hex_of(SMALL))
     mirror.import_model("bad")
     assert manifest_at(guarded.path, "bad").read_bytes() == content
     assert len([each for each in front.requests if each.path.endswith(PATH)]) == 1
 
 
 def test_a_blob_that_is_missing_is_named(
-    layer: bytes, mirror: Mirror, moto: S3Server, bucket: str, guarded: GuardedStore
+    layer: bytes, mirror: Mirror, hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
-    moto.client().delete_object(Bucket=bucket, Key=key_of(layer))
+    hostile.delete(key_of(layer))
     with guarded.refuses(BlobMissing, key_of(layer), "is missing", "publish the model anew") as caught:
         mirror.import_model("bad")
     assert isinstance(caught.value, BlobMissing)
     assert (caught.value.digest, caught.value.model) == (digest_of(layer), "bad:latest")
-    assert caught.value.where == f"s3://{bucket}/{key_of(layer)}"
+    assert caught.value.where == f"s3://{hostile.name}/{key_of(layer)}"
 
 
 def test_a_blob_that_may_not_be_read_is_named(
@@ -378,35 +381,32 @@ def test_a_blob_that_may_not_be_read_is_named(
 
 @pytest.mark.parametrize("kind", [BlobMissing, DigestMismatch], ids=["missing", "wrong"])
 def test_many_bad_blobs_of_one_model_stop_no_other_model(
-    kind: type[MirrorError], mirror: Mirror, moto: S3Server, bucket: str, front: FaultyFront
+    kind: type[MirrorError], mirror: Mirror, hostile: HostileBucket, front: FaultyFront
 ) -> None:
-    client = moto.client()
     bad = [bytes([number]) * 1000 for number in range(8)]
-    put_model(client, bucket, "bad", [*bad, LARGE])
-    put_model(client, bucket, "good", [LARGE])
+    hostile.put_model("bad", [*bad, LARGE])
+    hostile.put_model("good", [LARGE])
     for content in bad:
-        client.delete_object(Bucket=bucket, Key=key_of(content))
+        hostile.delete(key_of(content))
         if kind is DigestMismatch:
-            client.put_object(Bucket=bucket, Key=key_of(content), Body=b"?" * 1000)
-    refused = len(bad) if kind is BlobMissing else 2 * len(bad)
+            hostile.put(key_of(content), b"?" * 1000)
+    keys = tuple(hex_of(content) for content in bad)
 
-    def wait() -> None:  # until the bad ones have failed, which comes when the good model is still on its way
+    def wait() -> None:  # so that two of them have failed while the good model is still on its way
         front.wait_until(
-            lambda requests: sum(
-                each.over and any(each.path.endswith(hex_of(content)) for content in bad) for each in requests
-            )
-            >= min(refused, 2)
+            lambda requests: sum(each.over and each.path.endswith(keys) for each in requests) >= 2
         )
 
     front.fail(Before(wait), path_ends=hex_of(LARGE), range_starts=4 * PART)
     results = mirror.import_models(["bad", "good"])
     assert [type(result.error) for result in results] == [kind, type(None)]
-    assert [each.error for each in results[0].errors][0] is results[0].error
+    assert results[0].errors[0].error is results[0].error
     assert mirror.verify_model("good").ok
 
 
+@pytest.mark.usefixtures("layer")
 def test_an_error_that_nobody_thought_of_ends_the_import_and_not_the_patience(
-    layer: bytes, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, guarded: GuardedStore
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch, guarded: GuardedStore
 ) -> None:
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("nobody thought of this")
@@ -415,4 +415,4 @@ def test_an_error_that_nobody_thought_of_ends_the_import_and_not_the_patience(
     with guarded.refuses(MirrorError, "nobody thought of this") as caught:
         mirror.import_model("bad")
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
-    assert len(layer) > 0
+    assert caught.value.model == "bad:latest"

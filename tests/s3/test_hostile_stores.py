@@ -1,4 +1,4 @@
-"""What lies in the way in a store: links, pipes, wrong bytes, full and read-only disks; nothing beside it is touched."""
+"""Links, pipes, wrong bytes, full and read-only disks are told, and nothing beside the store is touched."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 import os
 import resource
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from guarded_stores import OLD, GuardedStore
+from hostile_buckets import HostileBucket
 from model_stores import (
     STAGING,
     blob_at,
@@ -19,15 +21,12 @@ from model_stores import (
     make_model,
     manifest_at,
     manifest_of,
-    put_manifest,
-    put_model,
 )
 
 from ollama_ext.s3 import LocalStore, Mirror, MirrorError, NoSpace, StoreRefused, TransferProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from pathlib import Path
 
     from s3_servers import S3Server
 
@@ -49,13 +48,16 @@ def guarded(tmp_path: Path) -> GuardedStore:
 
 
 @pytest.fixture
-def mirror(
-    mirror_of: Callable[..., Mirror], moto: S3Server, bucket: str, guarded: GuardedStore
-) -> Mirror:
-    """A mirror of a bucket with the models ``new``, and ``other`` of other blobs; its config is the old model's."""
-    client = moto.client()
-    put_model(client, bucket, "new", [LAYER])
-    put_model(client, bucket, "other", [b"another layer"])
+def hostile(moto: S3Server, bucket: str) -> HostileBucket:
+    """The bucket of the mirror."""
+    return HostileBucket(moto.client(), bucket)
+
+
+@pytest.fixture
+def mirror(mirror_of: Callable[..., Mirror], hostile: HostileBucket, guarded: GuardedStore) -> Mirror:
+    """A mirror of the models ``new`` and ``other``, whose config the store has already."""
+    hostile.put_model("new", [LAYER])
+    hostile.put_model("other", [b"another layer"])
     return mirror_of(guarded.path)
 
 
@@ -131,21 +133,13 @@ def test_the_store_itself_may_be_a_link(
     assert mirror.verify_model("new").ok
 
 
-@pytest.mark.parametrize(
-    "put",
-    [
-        lambda at, outside: at.symlink_to(outside / "canary"),
-        lambda at, outside: at.symlink_to(outside / "nothing"),
-        lambda at, _: os.mkfifo(at),
-    ],
-    ids=["link", "dangling link", "named pipe"],
-)
+@pytest.mark.parametrize("kind", ["link to a file elsewhere", "link to nothing", "named pipe"])
 def test_what_lies_in_the_place_of_a_manifest_is_refused_before_anything_is_fetched(
-    put: Callable[[Path, Path], object], mirror: Mirror, guarded: GuardedStore
+    kind: str, mirror: Mirror, guarded: GuardedStore
 ) -> None:
     at = manifest_at(guarded.path, "new")
     at.parent.mkdir()
-    put(at, guarded.outside)
+    OBSTACLES[kind][0](at, guarded.outside)
     guarded.remember()
     with guarded.refuses(StoreRefused, str(at)):
         mirror.import_model("new")
@@ -165,10 +159,10 @@ def test_a_store_that_is_a_file_is_refused(
 # -- what the store has already
 
 
-@pytest.mark.parametrize("wrong", [b"?" * len(LAYER), LAYER[:-1], LAYER + b"!", b""], ids=["bytes", "short", "long", "empty"])
-def test_a_wrong_blob_of_the_store_is_replaced(
-    wrong: bytes, mirror: Mirror, guarded: GuardedStore
-) -> None:
+@pytest.mark.parametrize(
+    "wrong", [b"?" * len(LAYER), LAYER[:-1], LAYER + b"!", b""], ids=["bytes", "short", "long", "empty"]
+)
+def test_a_wrong_blob_of_the_store_is_replaced(wrong: bytes, mirror: Mirror, guarded: GuardedStore) -> None:
     blob_at(guarded.path, digest_of(LAYER)).write_bytes(wrong)
     result = mirror.import_model("new")
     assert (result.blobs_fetched, result.bytes_fetched) == (1, len(LAYER))
@@ -198,7 +192,8 @@ def test_a_staged_file_that_is_a_link_is_not_followed(
 ) -> None:
     staging = guarded.path / STAGING
     staging.mkdir()
-    (staging / f"{HEX}.part").write_bytes(bytes(len(LAYER)))  # else what is said of its parts is not looked at
+    # Without bytes, what is said of their parts is not looked at.
+    (staging / f"{HEX}.part").write_bytes(bytes(len(LAYER)))
     at = staging / f"{HEX}.{suffix}"
     at.unlink(missing_ok=True)
     at.symlink_to(guarded.outside / target)
@@ -304,15 +299,16 @@ def test_a_quota_smaller_than_a_blob_is_told_before_its_first_byte(
 
 
 def test_no_room_for_the_manifest_leaves_the_old_one(
-    mirror: Mirror, moto: S3Server, bucket: str, guarded: GuardedStore
+    mirror: Mirror, hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
     manifest = json.loads(manifest_of([LAYER], config_of())) | {"note": "x" * len(LAYER) * 2}
-    put_manifest(moto.client(), bucket, f"registry.ollama.ai/library/{OLD}/latest", json.dumps(manifest).encode())
+    hostile.put_manifest(f"registry.ollama.ai/library/{OLD}/latest", json.dumps(manifest).encode())
     blobs = guarded.path / "blobs"
     before = {path.name for path in blobs.iterdir()}
     with files_up_to(len(LAYER)), pytest.raises(NoSpace, match="free some space"):
         mirror.import_model(OLD)
-    assert {path.name for path in blobs.iterdir()} - before == {f"sha256-{HEX}"}  # whole, and named by nothing
+    more = {path.name for path in blobs.iterdir()} - before
+    assert more == {f"sha256-{HEX}"}  # whole, and named by nothing
     assert LocalStore(guarded.path).verify_model(OLD).digest == guarded.model.digest
     assert list((guarded.path / STAGING).iterdir()) == []
     assert mirror.import_model(OLD).ok
@@ -333,11 +329,11 @@ def test_a_model_larger_than_the_free_space_is_refused_with_both_numbers(
 
 
 def test_a_model_that_says_it_has_petabytes_is_refused_before_a_byte_of_it(
-    mirror: Mirror, moto: S3Server, bucket: str, guarded: GuardedStore
+    mirror: Mirror, hostile: HostileBucket, guarded: GuardedStore
 ) -> None:
     manifest = json.loads(manifest_of([LAYER], config_of()))
     manifest["layers"][0]["size"] = 1 << 53
-    put_manifest(moto.client(), bucket, "registry.ollama.ai/library/new/latest", json.dumps(manifest).encode())
+    hostile.put_manifest("registry.ollama.ai/library/new/latest", json.dumps(manifest).encode())
     with guarded.refuses(NoSpace, "9,007,199,254,740,992"):
         mirror.import_model("new")
     assert not (guarded.path / STAGING).exists()
@@ -360,7 +356,7 @@ def test_a_store_that_may_not_be_written_is_told(
     def make_directory(*arguments: Any, **keywords: Any) -> None:
         with pytest.MonkeyPatch.context() as patch:  # of one that is there, Linux says so first
             patch.setattr(os, "mkdir", made)
-            if os.path.exists(arguments[0]) and "dir_fd" not in keywords:
+            if Path(arguments[0]).exists() and "dir_fd" not in keywords:
                 made(*arguments, **keywords)
         refuse()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import struct
 import tempfile
 import threading
@@ -139,7 +140,15 @@ def test_a_file_has_a_header_and_sixteen_bytes_a_part(tmp_path: Path) -> None:
     told = struct.pack("<III", 1, 2, 3)
     assert content[HEADER:] == told + struct.pack("<I", zlib.crc32(told))
     assert content[:HEADER].endswith(b" \n")
-    assert A.encode() in content
+    about = json.loads(content[:HEADER])
+    assert about == {"version": 1, "digest": A, "size": 100, "part_size": 10}
+
+
+def test_a_journal_that_was_cut_in_its_last_record_has_the_others(tmp_path: Path) -> None:
+    content = written(tmp_path, [(1, 2, 3), (4, 5, 6)])
+    for cut in range(HEADER, len(content) + 1):
+        (tmp_path / "x.parts").write_bytes(content[:cut])
+        assert len(found_in(tmp_path)) == (cut - HEADER) // RECORD
 
 
 def test_a_record_is_in_the_file_as_soon_as_it_is_added(tmp_path: Path) -> None:

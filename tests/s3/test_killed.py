@@ -83,13 +83,12 @@ def kill_at_every_step(
     for step in told.steps:
         for torn in (False, True) if step.divisible else (False,):
             try:
+                ended = told
                 for _ in range(_TRIES):
-                    reset()
-                    ended = nursery.run(work, kill_at=step.name, torn=torn, **arguments)
-                    if ended.killed:
-                        break
-                else:
-                    raise AssertionError("there is no such step any more")
+                    if not ended.killed:
+                        reset()
+                        ended = nursery.run(work, kill_at=step.name, torn=torn, **arguments)
+                assert ended.killed, ended
                 seen = look()
                 for path in before | after | seen:
                     assert seen.get(path) in {before.get(path), after.get(path)}, path

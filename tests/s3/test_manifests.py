@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_stores import CONFIG_TYPE, MODEL_TYPE, config_of, digest_of, layer_of, manifest_of
 
-from ollama_ext.s3 import Layer, ManifestRefused, RemoteModelRefused, parse_manifest
+from ollama_ext.s3 import Layer, Manifest, ManifestRefused, RemoteModelRefused, parse_manifest
 from ollama_ext.s3.manifests import check_config
 
 ORACLE = Path(__file__).parent.parent / "data" / "oracles" / "manifest.json"
@@ -328,10 +328,18 @@ def test_a_config_that_can_be_read_in_two_ways_is_refused_though_remote_models_a
         assert not isinstance(caught.value, RemoteModelRefused)
 
 
-def test_layers_are_values() -> None:
+def test_manifests_and_their_layers_are_values() -> None:
     layer = layer_of(b"x")
     one, same = (
         Layer(media_type=layer["mediaType"], digest=layer["digest"], size=layer["size"]) for _ in range(2)
     )
     assert one == same
     assert len({one, same}) == 1
+    manifest = read(GOOD)
+    assert manifest == read(GOOD)
+    for value, field in ((one, "digest"), (manifest, "content")):
+        with pytest.raises(AttributeError):
+            setattr(value, field, None)
+    for kind in (Layer, Manifest):
+        with pytest.raises(TypeError):
+            kind("x", "y", "z")  # type: ignore[call-arg, arg-type] # pyright: ignore[reportCallIssue, reportArgumentType]

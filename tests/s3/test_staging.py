@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -11,16 +10,16 @@ import stat
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from model_stores import STAGING, digest_of
 from sockets import open_files
 
-from ollama_ext.s3 import NoSpace, StoreRefused, staging
+from ollama_ext.s3 import StoreRefused
 from ollama_ext.s3.directories import Directory
 from ollama_ext.s3.journal import Part
-from ollama_ext.s3.staging import StagedBlob, Staging, allocate
+from ollama_ext.s3.staging import StagedBlob, Staging
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -107,6 +106,21 @@ def test_nobody_else_can_look_into_it(tmp_path: Path, place: Staging) -> None:
     assert place.exists
 
 
+def test_what_root_leaves_belongs_to_the_owner_of_the_store_who_goes_on_with_it(tmp_path: Path) -> None:
+    if os.geteuid() == 0:  # an init container that was ended in the middle
+        os.chown(tmp_path, 4321, 8765)
+    with Directory.at(tmp_path) as root, Staging(root) as place, blob(place) as staged:
+        staged.write(CONTENT, 0)
+        staged.record(0, 100, 5)
+        found = sorted((tmp_path / STAGING).iterdir())
+        assert [path.suffix for path in found] == [".lock", ".part", ".parts"]
+        for path in (tmp_path / STAGING, *found):
+            assert (path.stat().st_uid, path.stat().st_gid) == (
+                tmp_path.stat().st_uid,
+                tmp_path.stat().st_gid,
+            )
+
+
 def test_a_link_in_its_place_is_refused(tmp_path: Path, place: Staging) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / STAGING).symlink_to("elsewhere")
@@ -133,6 +147,22 @@ def test_a_blob_is_worked_on_once(place: Staging) -> None:
     assert again is not None
     again.release()
     other.release()
+
+
+def test_it_can_be_asked_whether_somebody_works_on_a_blob_and_nothing_changes(
+    tmp_path: Path, place: Staging
+) -> None:
+    assert not place.is_locked(DIGEST)
+    assert files(tmp_path) == {}
+    with blob(place):
+        assert place.is_locked(DIGEST)
+        assert not place.is_locked(digest_of(b"other"))
+    with held_elsewhere(tmp_path) as process:
+        assert place.is_locked(DIGEST)
+        process.kill()
+        process.wait()
+        assert not place.is_locked(DIGEST)
+        assert f"{HEX}.lock" in files(tmp_path)  # for a prune to remove
 
 
 def test_no_lock_file_is_left(tmp_path: Path, place: Staging) -> None:
@@ -317,13 +347,24 @@ def test_a_whole_blob_is_opened_moved_and_removed_by_its_digest(tmp_path: Path, 
     descriptor = place.open_whole(DIGEST)
     assert os.pread(descriptor, SIZE + 1, 0) == CONTENT
     os.close(descriptor)
+    os.utime(tmp_path / STAGING / f"{HEX}.whole", (1, 1))
+    place.touch_whole(DIGEST)
+    assert (tmp_path / STAGING / f"{HEX}.whole").stat().st_mtime > 1_000_000_000
     with Directory.at(tmp_path) as root:
         place.move_whole(DIGEST, root, "x")
+        with pytest.raises(FileNotFoundError):
+            place.move_whole(DIGEST, root, "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
     assert place.whole_size(DIGEST) is None
     with pytest.raises(FileNotFoundError):
         place.open_whole(DIGEST)
     place.remove_whole(DIGEST)
+    place.touch_whole(DIGEST)
+    (tmp_path / STAGING / f"{HEX}.whole").mkdir()
+    with Directory.at(tmp_path) as root, pytest.raises(StoreRefused, match="is a directory"):
+        place.move_whole(DIGEST, root, "x")
+    with pytest.raises(StoreRefused, match="is a directory"):
+        place.whole_size(DIGEST)
 
 
 def test_what_is_staged_needs_no_more_room(tmp_path: Path, place: Staging) -> None:
@@ -342,59 +383,7 @@ def test_what_is_left_over_is_told_by_its_digest(tmp_path: Path, place: Staging)
     with blob(place) as staged:
         staged.record(0, 100, 77)
     (tmp_path / STAGING / "directory").mkdir()
-    found = [(digest, name, status.st_size) for digest, name, status in place.leftovers()]
-    assert found == [(HEX, f"{HEX}.part", SIZE), (HEX, f"{HEX}.parts", 272)]
-
-
-# -- room
-
-
-class _Libc:
-    """A C library whose ``fallocate`` ends as it is told to."""
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def fallocate(self, *_: object) -> int:
-        ctypes.set_errno(self._number)
-        return -1 if self._number else 0
-
-
-class _OldLibc:
-    """A C library without it."""
-
-
-def test_all_of_the_room_is_taken_at_once(tmp_path: Path) -> None:
-    with (tmp_path / "x").open("wb") as file:
-        allocate(file.fileno(), 1 << 20)
-        status = os.fstat(file.fileno())
-    assert status.st_size == 1 << 20
-    assert status.st_blocks * 512 >= 1 << 20
-
-
-@pytest.mark.parametrize(
-    "libc",
-    [_OldLibc(), *map(_Libc, (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))],
-    ids=["old", "no support", "no call", "no sense"],
-)
-def test_where_the_file_system_cannot_do_that_a_file_gets_its_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, libc: Any
-) -> None:
-    monkeypatch.setattr(staging, "_libc", lambda: libc)
-    with (tmp_path / "x").open("wb") as file:
-        allocate(file.fileno(), 1 << 20)
-        assert os.fstat(file.fileno()).st_size == 1 << 20
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_blob_without_room_is_refused_before_its_first_byte(
-    tmp_path: Path, place: Staging, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    libc = _Libc(number)
-    monkeypatch.setattr(staging, "_libc", lambda: libc)
-    with pytest.raises(NoSpace, match=rf"{STAGING}/{HEX}\.part cannot be written"), blob(place):
-        pass
-    monkeypatch.undo()
-    with blob(place) as staged:  # the next finds nothing to resume
-        assert staged.known == {}
-        assert files(tmp_path)[f"{HEX}.part"] == SIZE
+    (tmp_path / STAGING / "link").symlink_to("directory")
+    found = [(digest, name) for digest, name, _ in place.leftovers()]
+    assert found == [(HEX, f"{HEX}.part"), (HEX, f"{HEX}.parts"), ("directory", "directory")]
+    assert [status.st_size for _, _, status in place.leftovers()][:2] == [SIZE, 272]

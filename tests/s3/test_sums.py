@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ollama_ext.s3 import sums
-from ollama_ext.s3.bucket import ObjectInfo
+from ollama_ext.s3.bucket_objects import ObjectInfo
 from ollama_ext.s3.sums import Sums, add_up, needs_md5, proven
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ def sums_of(content: bytes, part_size: int, *, with_md5: bool = True, size: int 
     return found
 
 
-@given(st.binary(max_size=300), st.integers(1, 400), st.integers(1, 64))
+@given(st.binary(max_size=60), st.integers(1, 40), st.integers(1, 16))
+@example(bytes(range(40)), 10, 4)
+@example(bytes(range(40)), 40, 16)
+@example(b"", 10, 4)
 def test_the_sums_are_those_of_hashlib_whatever_the_parts(content: bytes, part_size: int, piece: int) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(sums, "_PIECE", piece)
@@ -67,8 +70,11 @@ def test_md5_is_added_up_only_where_it_is_wanted() -> None:
     assert found.crc32 == zlib.crc32(b"content")
 
 
-def test_only_as_much_is_read_as_was_asked_for() -> None:
-    assert sums_of(b"0123456789", 100, size=4) == sums_of(b"0123", 100)
+def test_only_as_much_is_read_as_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for piece in (1, 3, 100):
+        monkeypatch.setattr(sums, "_PIECE", piece)
+        for size in range(11):
+            assert sums_of(b"0123456789", 100, size=size) == sums_of(b"0123456789"[:size], 100)
 
 
 def test_a_file_that_became_shorter_is_another_blob() -> None:

@@ -22,10 +22,10 @@ from nursery import PART, Nursery, mirror_arguments
 from ollama_ext.s3 import LocalStore, Mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
-    from nursery import Ended
+    from nursery import Ended, Job
     from s3_servers import S3Server
 
 _dice = random.Random(6)  # noqa: S311 - bytes to store
@@ -165,43 +165,64 @@ def test_an_importer_goes_on_with_what_one_has_left_that_was_killed(
 # An importer and a prune of the store.
 
 
+def as_far_as_it_can(job: Job) -> Job:
+    """Let a job go on to its end, or until it takes the lock that imports and prunes wait for."""
+    while (step := job.step()) is not None:
+        if step.name.startswith("flock blobs"):
+            job.release()
+            break
+        job.go()
+    return job
+
+
 def test_an_import_during_which_all_is_pruned_ends_whole_or_with_a_clear_error(
     nursery: Nursery, source: Path, used: Path, store: Path
 ) -> None:
+    prunes: list[Job] = []
+
     def prune() -> None:
-        LocalStore(store).prune(grace=0)
+        prunes.append(as_far_as_it_can(nursery.start("prune store", hold=True, store=store, grace=0)))
         models_in_store(store)
 
     arguments: dict[str, Any] = {"store": store, "source": source, "models": ["small"]}
     for ended in at_every_step(nursery, lambda: copied(used, store), IMPORT, prune, **arguments):
-        models = models_in_store(store)
         assert ended.ok or clear_errors(ended)
-        assert len(models) == (2 if ended.ok else 1)
+        assert prunes[-1].result().ok
+        assert len(models_in_store(store)) == (2 if ended.ok else 1)
 
 
 def test_an_import_during_which_what_is_old_is_pruned_ends_whole(
     nursery: Nursery, source: Path, used: Path, store: Path
 ) -> None:
+    prunes: list[Job] = []
+
     def prune() -> None:
-        LocalStore(store).prune()
+        prunes.append(as_far_as_it_can(nursery.start("prune store", hold=True, store=store, grace=3600)))
         models_in_store(store)
 
     arguments: dict[str, Any] = {"store": store, "source": source, "models": ["small"]}
     for ended in at_every_step(nursery, lambda: copied(used, store), IMPORT, prune, **arguments):
         assert ended.ok, ended
+        assert prunes[-1].result().ok
         assert len(models_in_store(store)) == 2
 
 
+@pytest.mark.parametrize("grace", [3600, 0])
 @pytest.mark.parametrize("model", ["second", "small"], ids=["of new blobs", "of a blob that is pruned"])
 def test_a_model_that_is_imported_during_a_prune_is_whole(
-    nursery: Nursery, source: Path, used: Path, store: Path, model: str
+    nursery: Nursery, source: Path, used: Path, model: str, grace: float
 ) -> None:
+    store = used.with_name("store")
+    imports: list[Job] = []
+
     def import_it() -> None:
-        assert nursery.run(IMPORT, store=store, source=source, models=[model]).ok
+        job = nursery.start(IMPORT, hold=True, store=store, source=source, models=[model])
+        imports.append(as_far_as_it_can(job))
 
     reset, prune = lambda: copied(used, store), "prune store"
-    for ended in at_every_step(nursery, reset, prune, import_it, store=store, grace=3600):
+    for ended in at_every_step(nursery, reset, prune, import_it, store=store, grace=grace):
         assert ended.ok or clear_errors(ended)
+        assert imports[-1].result().ok
         assert len(models_in_store(store)) == 2
 
 
@@ -277,21 +298,25 @@ def test_a_blob_that_ollama_had_made_up_its_mind_to_remove_is_there_again_after_
         assert len(models_in_store(store)) == 2
 
 
-def test_ollama_starts_though_a_directory_that_it_found_empty_gets_a_manifest(
+def test_ollama_starts_while_an_import_makes_directories(
     nursery: Nursery, source: Path, used: Path, store: Path
 ) -> None:
-    copied(used, store)
-    importing = nursery.start(IMPORT, hold=True, store=store, source=source, models=["small"])
-    importing.go_until("rename *.new latest")
-    calls = ollama_start.calls_of_start(store)
-    for call in calls:
-        if call.startswith("rmdir"):
-            break
-    importing.release()
-    assert importing.result().ok
-    for _ in calls:
-        pass
-    assert len(models_in_store(store)) == 2
+    # It removes directories that it has seen empty, and ends if one of them has a file by then.
+    starts: list[Generator[str]] = []
+
+    def start_until_a_directory_was_found_empty() -> None:
+        starts.append(ollama_start.calls_of_start(store))
+        for call in starts[-1]:
+            if call.startswith("rmdir"):
+                return
+
+    between = start_until_a_directory_was_found_empty
+    arguments: dict[str, Any] = {"store": store, "source": source, "models": ["small"]}
+    for ended in at_every_step(nursery, lambda: copied(used, store), IMPORT, between, **arguments):
+        assert ended.ok, ended
+        for _ in starts[-1]:
+            pass
+        assert len(models_in_store(store)) == 2
 
 
 # A tag that changes while it is read.
@@ -311,8 +336,9 @@ def test_an_export_of_a_tag_that_changes_has_the_old_model_or_the_new_one(
     def update() -> None:
         assert nursery.run(IMPORT, store=store, source=source, models=["small"]).ok
 
+    # Before every blob, and before the manifest that was read at the beginning is written.
     arguments: dict[str, Any] = {"store": store, "directory": directory, "models": ["small"]}
-    for ended in at_every_step(nursery, reset, "export to directory", update, **arguments):
+    for ended in at_every_step(nursery, reset, "export to directory", update, begins="create", **arguments):
         assert ended.ok, ended
         assert set(models_in_store(directory).values()) <= {old, new}
 

@@ -50,10 +50,8 @@ class GuardedStore:
         assert LocalStore(self.path).verify_model(OLD).ok
 
     @contextmanager
-    def refuses(
-        self, kind: type[MirrorError], *words: str
-    ) -> Generator[pytest.ExceptionInfo[MirrorError]]:
-        """See that the block raises exactly this, that its message has these words, and that nothing was touched."""
+    def refuses(self, kind: type[MirrorError], *words: str) -> Generator[pytest.ExceptionInfo[MirrorError]]:
+        """See that the block raises exactly this, with these words, and that nothing was touched."""
         with pytest.raises(MirrorError) as caught:
             yield caught
         assert type(caught.value) is kind, repr(caught.value)

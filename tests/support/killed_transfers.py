@@ -105,6 +105,7 @@ class Steps:
         mock.patch.object(fcntl, "flock", self._call("flock", fcntl.flock, 1)).start()
         mock.patch.object(staging, "allocate", self._call("allocate", staging.allocate, 2)).start()
         mock.patch.object(os, "open", self._open(os.open)).start()
+        mock.patch.object(os, "dup", self._dup(os.dup)).start()
         mock.patch.object(os, "pwrite", self._pwrite(os.pwrite)).start()
         mock.patch.object(builtins, "open", self._file(io.open)).start()
         mock.patch.object(io, "open", builtins.open).start()  # which is what os.fdopen() calls
@@ -132,6 +133,14 @@ class Steps:
                 return descriptor
 
             return self.take(f"create {self._called(path)}", do) if flags & os.O_CREAT else do()
+
+        return call
+
+    def _dup(self, function: Callable[[int], int]) -> Callable[[int], int]:
+        def call(descriptor: int) -> int:
+            copy = function(descriptor)
+            self._names[copy] = self._called(descriptor)
+            return copy
 
         return call
 
@@ -239,7 +248,7 @@ _mirrors: dict[str, Mirror] = {}
 
 
 def _mirror(told: dict[str, Any]) -> Mirror:
-    """Make a mirror, once, as that takes half a second. It has no open connections, which a fork would share."""
+    """Make a mirror, once, as that takes half a second; without connections, which forks would share."""
     key = json.dumps(told)
     if key not in _mirrors:
         more = {name: value for name, value in told.items() if name != "keys"}
