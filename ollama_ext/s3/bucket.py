@@ -333,8 +333,8 @@ class Bucket:
             for page in pages:
                 parts: list[Any] = list(page.get("Parts") or ())
                 for part in parts:
-                    number = part["PartNumber"]
-                    found[number] = (part["Size"], part["ETag"], number(part.get("ChecksumCRC32")))
+                    crc32 = number(part.get("ChecksumCRC32"))
+                    found[part["PartNumber"]] = (part["Size"], part["ETag"], crc32)
         return found
 
     def renew(self, info: ObjectInfo) -> None:

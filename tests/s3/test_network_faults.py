@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import random
 import threading
@@ -25,7 +24,6 @@ from s3_faults import (
     moved,
     slow_down,
 )
-from sockets import nothing_left_behind
 
 from ollama_ext.s3 import (
     BlobMissing,
@@ -440,12 +438,3 @@ def test_a_limit_on_the_rate_holds_whatever_the_clock_says(monkeypatch: pytest.M
         spent += count
         now += dice.choice([0, 0, 0.001, 0.5])  # what the network takes
         assert spent <= 1000 * (now - 1000.0) + 1000 * 0.1 + 1e-6
-
-
-def test_an_import_leaves_no_thread_and_no_file_open(mirrored: Callable[..., Mirror], moto: S3Server) -> None:
-    gc.collect()  # clients of tests before, with their connections
-    with nothing_left_behind(), FaultyFront(moto.endpoint_url) as front:
-        front.fail_at_random(Reset(PART // 2), 0.1, seed=2)
-        with mirrored(endpoint_url=front.url) as mirror:
-            assert mirror.import_model("m").ok
-    assert_whole(mirror)

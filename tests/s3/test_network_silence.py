@@ -11,7 +11,7 @@ import pytest
 from background import background
 from faulty_s3 import FaultyFront
 from model_stores import config_of, digest_of, make_model, put_model, tree
-from s3_faults import Before, Stall
+from s3_faults import Before, Reset, Stall
 from sockets import nothing_left_behind
 
 from ollama_ext import CancelToken
@@ -79,6 +79,20 @@ def assert_nothing_shown(mirror: Mirror) -> None:
     assert list(mirror.store.list_models()) == []
 
 
+def wait_for_threads() -> None:
+    """Wait until those have ended whose server has said something after all, or has gone."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("mirror-"):
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+def settle() -> None:
+    """Have all end that tests before have left: threads, and clients with their connections."""
+    wait_for_threads()
+    gc.collect()
+
+
 @pytest.mark.parametrize(
     ("path_ends", "after"),
     [
@@ -139,7 +153,7 @@ def test_what_a_cancelled_import_leaves_behind_can_write_nothing(
     moto: S3Server, bucket: str, mirror_of: Callable[..., Mirror], store: Path
 ) -> None:
     put_model(moto.client(), bucket, "m", [LARGE, SMALL])
-    gc.collect()  # clients of tests before, with their connections
+    settle()
     with nothing_left_behind(), FaultyFront(moto.endpoint_url) as front:
         held, token = threading.Event(), CancelToken()
         front.fail(Before(lambda: held.wait(60)), path_ends=HEX, times=None)
@@ -153,10 +167,7 @@ def test_what_a_cancelled_import_leaves_behind_can_write_nothing(
         held.set()  # now the answers come for which nobody waits any more
         front.wait_until(lambda requests: all(each.over for each in requests))
         assert before == 0 < sent(of_large(front.requests))
-        for thread in threading.enumerate():
-            if thread.name.startswith("mirror-"):
-                thread.join(60)
-                assert not thread.is_alive()
+        wait_for_threads()
         assert tree(store) == left
         mirror.close()
 
@@ -227,3 +238,12 @@ def test_a_token_that_is_used_up_sends_nothing_of_a_blob(
         mirror.import_model("m", cancel=token)
     assert of_large(front.requests) == []
     assert_nothing_shown(mirror)
+
+
+def test_an_import_leaves_no_thread_and_no_file_open(mirrored: Callable[..., Mirror], moto: S3Server) -> None:
+    settle()
+    with nothing_left_behind(), FaultyFront(moto.endpoint_url) as front:
+        front.fail_at_random(Reset(PART // 2), 0.1, seed=2)
+        with mirrored(endpoint_url=front.url) as mirror:
+            assert mirror.import_model("m").ok
+    assert mirror.store.verify_model("m").ok

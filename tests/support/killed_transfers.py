@@ -43,6 +43,13 @@ _SIZES = {
     "ollama_ext.s3.uploads._PART": UPLOAD_PART,
 }
 
+# The calls of `os` that change something, by how many of their arguments tell what.
+_ONE_NAME = (
+    *("mkdir", "rmdir", "unlink", "remove", "utime", "chmod", "chown", "lchown"),
+    *("fchmod", "fchown", "fsync", "fdatasync"),
+)
+_TWO_NAMES = ("rename", "replace", "link", "symlink", "truncate", "ftruncate")
+
 _WRITES = os.O_CREAT | os.O_TRUNC
 _CHANGES = {
     *("os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink"),
@@ -98,8 +105,8 @@ class Steps:
     def begin(self) -> None:
         """From now on, take every step that is one."""
         for name, count in {
-            **dict.fromkeys(("mkdir", "rmdir", "unlink", "utime", "fchmod", "fchown", "fsync"), 1),
-            **dict.fromkeys(("rename", "replace", "link", "symlink", "ftruncate"), 2),
+            **dict.fromkeys(_ONE_NAME, 1),
+            **dict.fromkeys(_TWO_NAMES, 2),
         }.items():
             mock.patch.object(os, name, self._call(name, getattr(os, name), count)).start()
         mock.patch.object(fcntl, "flock", self._call("flock", fcntl.flock, 1)).start()

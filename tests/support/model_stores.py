@@ -98,7 +98,7 @@ def put_manifest(
 
 
 def tree(path: Path) -> dict[str, bytes | str]:
-    """Return all below a path: of files their bytes, of other things their kind; no empty staging directory."""
+    """Return what is below a path: bytes of files, kinds of other things; no empty staging directory."""
     found: dict[str, bytes | str] = {}
     for entry in sorted(path.rglob("*")):
         status = entry.lstat()
