@@ -149,7 +149,7 @@ class Bucket:
                     modified=answer["LastModified"],
                     sha256=decoded(answer.get("ChecksumSHA256")).hex() if whole else "",
                     crc32=number(answer.get("ChecksumCRC32")) if whole else None,
-                    metadata=dict(answer.get("Metadata") or {}),
+                    metadata=tuple(sorted((answer.get("Metadata") or {}).items())),
                 )
         except Missing:
             return None
@@ -350,7 +350,7 @@ class Bucket:
                 Key=info.key,
                 CopySource={"Bucket": self.bucket, "Key": info.key},
                 CopySourceIfMatch=info.etag,
-                Metadata=info.metadata,
+                Metadata=dict(info.metadata),
                 MetadataDirective="REPLACE",
                 **self._owner,
             )

@@ -62,6 +62,8 @@ _NO_CREDENTIALS: Final = (
     "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or pass credentials= "
     "(anonymous=True for a public bucket)"
 )
+# What botocore raises where a size is no number, a time no time, or one of them missing.
+_UNEXPECTED: Final = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
 _LONGEST: Final = 300
 _SERVER_ERRORS: Final = 500
 
@@ -98,20 +100,23 @@ def translated(what: str) -> Generator[None]:
         yield
     except MirrorError:  # one that is a ValueError as well
         raise
-    except ClientError as error:
-        raise _refusal(what, error.response) from None
-    except BotoCoreError as error:
-        raise _failure(what, error) from None
-    except HTTPError as error:
-        raise BucketUnreachable(f"{what}: the connection failed: {_short(error)}") from None
-    except OSError as error:
-        raise BucketUnreachable(f"{what}: the connection failed: {_short(error)}") from None
-    except RecursionError:
-        raise _astray(what) from None
-    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        # botocore does not expect that a size is no number, or a time no time, nor do we that one is missing.
-        problem = f"it lacks {error}" if isinstance(error, LookupError) else _short(error)
-        raise BucketAnswerRefused(f"{what}: the answer is not S3's: {problem}; check the endpoint") from None
+    except (ClientError, BotoCoreError, HTTPError, OSError, RecursionError, *_UNEXPECTED) as error:
+        if isinstance(error, ClientError):
+            translation = _refusal(what, error.response)
+            error.response = {}  # where a signature is wrong it quotes the request, session token and all
+        elif isinstance(error, BotoCoreError):
+            translation = _failure(what, error)
+        elif isinstance(error, HTTPError | OSError):
+            translation = BucketUnreachable(f"{what}: the connection failed: {_short(error)}")
+        elif isinstance(error, RecursionError):
+            translation = _astray(what)
+        else:
+            problem = f"it lacks {error}" if isinstance(error, LookupError) else _short(error)
+            translation = BucketAnswerRefused(
+                f"{what}: the answer is not S3's: {problem}; check the endpoint"
+            )
+        error.__traceback__ = None  # its frames hold the request as well, and the connection
+        raise translation from None
 
 
 def _refusal(what: str, response: Any) -> Exception:

@@ -19,7 +19,7 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
         modified: When it was written.
         sha256: The SHA-256 that the server has proven, in hexadecimal digits; empty if there is none.
         crc32: The CRC-32 of the whole that the server has proven, or None.
-        metadata: What was stored with it.
+        metadata: What was stored with it, as names and values.
     """
 
     key: str
@@ -28,7 +28,7 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
     modified: datetime
     sha256: str = ""
     crc32: int | None = None
-    metadata: dict[str, str] = {}
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 def bare(etag: str | None) -> str:

@@ -288,7 +288,7 @@ class Sender:
         return now is not None and now.size == info.size and now.modified > info.modified
 
     def _renew_in_parts(self, info: ObjectInfo, sums: Sums) -> None:
-        upload = self._bucket.begin_upload(info.key, info.metadata)
+        upload = self._bucket.begin_upload(info.key, dict(info.metadata))
         parts: dict[int, tuple[str, int | None]] = {}
         for number, start in enumerate(range(0, info.size, _COPY_PART), 1):
             end = min(start + _COPY_PART, info.size)

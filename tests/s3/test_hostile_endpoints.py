@@ -430,3 +430,20 @@ def test_the_secret_is_used_all_the_same(
         logger.removeHandler(heard)
         logger.setLevel(level)
     assert any(SECRETS[1] in text for text in heard.texts)
+
+
+def test_an_error_keeps_no_hold_of_what_the_server_quotes_of_the_request(
+    moto: S3Server, mirror_of: Callable[..., Mirror], tmp_path: Path
+) -> None:
+    quoted = (
+        "<Error><Code>SignatureDoesNotMatch</Code><Message>it does not match</Message>"
+        f"<CanonicalRequest>x-amz-security-token:{SECRETS[1]}</CanonicalRequest></Error>"
+    )
+    with FaultyFront(moto.endpoint_url) as front:
+        front.fail(Status(403, quoted.encode()), times=None)
+        with pytest.raises(BucketForbidden) as caught:
+            mirror_of(tmp_path, url=front.url).list_models()
+    context = caught.value.__context__
+    assert context is not None
+    assert SECRETS[1] not in repr(vars(context))
+    assert context.__traceback__ is None

@@ -437,6 +437,30 @@ def test_a_model_that_is_published_during_a_prune_is_whole(
         assert len(models_in_bucket(client, bucket)) == 1
 
 
+def test_a_prune_tells_of_a_model_that_was_published_at_the_last_moment_and_lost_a_blob_to_it(
+    nursery: Nursery, client: Any, bucket: str, mirror: dict[str, Any], store: Path
+) -> None:
+    make_model(store, "small", [SHARED, SMALL])
+
+    def publish() -> None:
+        assert nursery.run("publish", mirror=mirror, model="small").ok
+
+    held = at_every_step(
+        nursery,
+        lambda: emptied(client, bucket, SHARED),
+        "prune bucket",
+        publish,
+        begins="DELETE",
+        mirror=mirror,
+    )
+    for ended in held:
+        assert ended.error is not None
+        assert digest_of(SHARED) in ended.error
+        assert "publish that model again" in ended.error
+        publish()
+        assert len(models_in_bucket(client, bucket)) == 1
+
+
 def test_two_publishers_of_one_model_end_whole(
     nursery: Nursery, client: Any, bucket: str, mirror: dict[str, Any], store: Path
 ) -> None:

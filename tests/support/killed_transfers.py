@@ -336,6 +336,7 @@ def main() -> None:
         else:
             told = request["arguments"].pop("mirror", None)
             mirrors = [] if told is None else [_mirror(told)]
+            assert threading.active_count() == 1, "a fork has only one of our threads"
             answer = os.fork()
             if answer == 0:
                 try:
