@@ -140,6 +140,7 @@ class _Import:
                 self._check_cancelled()
                 for each in done:
                     each.result()  # raises what nobody thought of
+        self._check_sizes([model for model in models if model.error is None])
         self._check_space([model for model in models if model.error is None])
         for model in models:
             if model.error is not None:
@@ -190,6 +191,19 @@ class _Import:
 
         self._carrier.carry(Reading(config.digest, config.size), 0, config.size, take)
         return bytes(content)
+
+    def _check_sizes(self, models: Sequence[_Model]) -> None:
+        """Look whether two models differ on the size of a blob: one of them is wrong."""
+        sizes: dict[str, int] = {}
+        for model in models:
+            for digest, size in model.blobs.items():
+                if sizes.setdefault(digest, size) != size:
+                    model.error = ManifestRefused(
+                        f"the manifest of {model.short!r} gives {digest} {size:,} bytes, and that of another "
+                        f"model {sizes[digest]:,}: import them one by one to see which is wrong",
+                        model=model.short,
+                    )
+                    break
 
     def _check_space(self, models: Sequence[_Model]) -> None:
         """Look whether there is room for each model beside those before it."""

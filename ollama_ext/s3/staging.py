@@ -183,9 +183,8 @@ class BlobLock:
     def release(self) -> None:
         """Give the right back; may be called again."""
         if self._descriptor >= 0:
-            self._directory.remove(
-                f"{self.stem}.lock"
-            )  # before it is unlocked: the next holder makes a new one
+            # Before it is unlocked: who has it open sees that, and makes a new one.
+            self._directory.remove(f"{self.stem}.lock")
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -13,6 +14,7 @@ from model_stores import (
     blob_at,
     config_of,
     digest_of,
+    layer_of,
     make_model,
     manifest_at,
     manifest_of,
@@ -410,3 +412,18 @@ def test_a_cancelled_import_shows_nothing(source: Path, target: Path) -> None:
     with pytest.raises(TransferInterrupted, match="goes on where this one stopped"):
         import_into(target, source, "one", cancel=token)
     assert list(LocalStore(target).list_models()) == []
+
+
+def test_of_two_models_that_differ_on_the_size_of_a_blob_one_is_refused(tmp_path: Path) -> None:
+    shared, source = b"shared by both", tmp_path / "source"
+    make_model(source, "good", [shared])
+    make_model(source, "wrong", [shared])
+    path = manifest_at(source, "wrong")
+    lie = layer_of(shared) | {"size": len(shared) + 1}
+    path.write_bytes(json.dumps(json.loads(path.read_bytes()) | {"layers": [lie]}).encode())
+    good, wrong = LocalStore(tmp_path / "store").import_models(
+        ["good", "wrong"], source=source, settings=ROOMY
+    )
+    assert good.ok
+    assert isinstance(wrong.error, ManifestRefused)
+    assert digest_of(shared) in wrong.error.message
