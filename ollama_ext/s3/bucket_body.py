@@ -29,6 +29,7 @@ class BodyReader:
         # Under botocore's body lies urllib3's answer. Its read1() returns what has arrived, and copies less;
         # read() waits until all that was asked for is there, so that a byte a second would never look slow.
         self._answer: Any = getattr(body, "_raw_stream", body)
+        self._read_some: Any = getattr(self._answer, "read1", self._answer.read)
         self._what = what
         self.version = version
         self._ended = False
@@ -40,7 +41,7 @@ class BodyReader:
             BucketUnreachable: The connection failed.
         """
         try:
-            piece: bytes = self._answer.read1(_PIECE)
+            piece: bytes = self._read_some(_PIECE)
         except Exception:
             with translated(self._what):
                 raise
@@ -55,7 +56,8 @@ class BodyReader:
     def close(self) -> None:
         """Give the connection back if the body is at its end, else close it."""
         with _ignoring_all():
-            if self._ended or self._answer.length_remaining == 0:  # else it may go on for ever
+            whole = self._ended or getattr(self._answer, "length_remaining", None) == 0
+            if whole and hasattr(self._answer, "drain_conn"):  # of one that is not, the rest may never end
                 self._answer.drain_conn()
             else:
                 self._answer.close()
