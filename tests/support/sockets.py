@@ -18,10 +18,10 @@ def nothing_left_behind() -> Generator[None]:
     """Compare the open files before and after, and see that every thread ends."""
     before, threads = open_files(), set(threading.enumerate())
     yield
-    assert open_files() == before
     for thread in set(threading.enumerate()) - threads:
-        thread.join(20)  # a watchdog that was called off ends by itself
+        thread.join(20)  # a watchdog that was called off ends by itself, and closes what it has
         assert not thread.is_alive()
+    assert open_files() <= before  # fewer, where something of before was closed meanwhile
 
 
 def open_files() -> int:
