@@ -101,22 +101,27 @@ def translated(what: str) -> Generator[None]:
     except MirrorError:  # one that is a ValueError as well
         raise
     except (ClientError, BotoCoreError, HTTPError, OSError, RecursionError, *_UNEXPECTED) as error:
-        if isinstance(error, ClientError):
-            translation = _refusal(what, error.response)
-            error.response = {}  # where a signature is wrong it quotes the request, session token and all
-        elif isinstance(error, BotoCoreError):
-            translation = _failure(what, error)
-        elif isinstance(error, HTTPError | OSError):
-            translation = BucketUnreachable(f"{what}: the connection failed: {_short(error)}")
-        elif isinstance(error, RecursionError):
-            translation = _astray(what)
-        else:
-            problem = f"it lacks {error}" if isinstance(error, LookupError) else _short(error)
-            translation = BucketAnswerRefused(
-                f"{what}: the answer is not S3's: {problem}; check the endpoint"
-            )
-        error.__traceback__ = None  # its frames hold the request as well, and the connection
-        raise translation from None
+        # No local name for ours: it would be in the frames that it holds, and these hold the connection.
+        raise _translation(what, error) from None
+
+
+def _translation(what: str, error: Exception) -> Exception:
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - needs the extra
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415 - comes with it
+
+    error.__traceback__ = None  # its frames hold the request, with the keys that signed it
+    if isinstance(error, ClientError):
+        refusal = _refusal(what, error.response)
+        vars(error)["response"] = {}  # it may quote the request, session token and all
+        return refusal
+    if isinstance(error, BotoCoreError):
+        return _failure(what, error)
+    if isinstance(error, HTTPError | OSError):
+        return BucketUnreachable(f"{what}: the connection failed: {_short(error)}")
+    if isinstance(error, RecursionError):
+        return _astray(what)
+    problem = f"it lacks {error}" if isinstance(error, LookupError) else _short(error)
+    return BucketAnswerRefused(f"{what}: the answer is not S3's: {problem}; check the endpoint")
 
 
 def _refusal(what: str, response: Any) -> Exception:
