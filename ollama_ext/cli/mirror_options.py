@@ -12,6 +12,7 @@ import typer
 
 from ollama_ext.errors import InvalidArgument
 from ollama_ext.s3 import LocalStore, Mirror
+from ollama_ext.s3.limits import CONNECTIONS
 
 _PREFIX: Final = "ollama/models"
 _AMOUNT = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*(?:([KMGT])(i?))?(?:B?/s|B)?", re.IGNORECASE | re.ASCII)
@@ -112,7 +113,9 @@ class Place(msgspec.Struct, frozen=True):
 class Reading(msgspec.Struct, frozen=True):
     """What reading may take."""
 
-    connections: Annotated[int, typer.Option(help="Connections at most.")] = 16
+    connections: Annotated[
+        int, typer.Option(help="Connections at most.", show_default="16, or 4 a processor")
+    ] = CONNECTIONS
     limit_rate: Annotated[
         str | None,
         typer.Option(

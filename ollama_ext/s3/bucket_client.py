@@ -13,6 +13,7 @@ from ollama_ext.version import __version__
 from .bucket_errors import translated
 from .endpoint import check_endpoint, is_amazon, is_loopback
 from .errors import ExtraMissing, SettingRefused
+from .limits import CONNECTIONS
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -45,7 +46,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     ca_bundle: str | None = None
     expected_owner: str | None = None
     allow_link_local: bool = False
-    connections: int = 16
+    connections: int = CONNECTIONS
     stall: float = 30.0
 
 

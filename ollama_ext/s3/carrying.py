@@ -5,7 +5,9 @@ A new connection goes on at the byte that the last one reached.
 
 from __future__ import annotations
 
+import os
 import statistics
+import threading
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -15,7 +17,6 @@ from .errors import BucketAnswerRefused, BucketUnreachable, MirrorError, ObjectC
 from .limits import RateLimit
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator
 
     from .download import Reading
@@ -47,8 +48,12 @@ class Carrier:
         self._stopping = stopping
         self._limit = RateLimit(settings.limit_rate)
         self._rates: deque[float] = deque(maxlen=64)
+        # Whoever has received bytes waits for a processor, not for the lock of the file that all write to.
+        self._turns = threading.Semaphore(os.cpu_count() or 1)
 
-    def carry(self, reading: Reading, start: int, end: int, take: Callable[[bytes, int], None]) -> None:
+    def carry(
+        self, reading: Reading, start: int, end: int, take: Callable[[bytes | memoryview, int], None]
+    ) -> None:
         """Read the bytes from ``start`` up to ``end`` in order, and have them taken, each with its position.
 
         Raises:
@@ -66,7 +71,8 @@ class Carrier:
                     for piece in self._pieces(reader, end - position, compare=slow < _SLOW_TRIES):
                         if reading.over or self._stopping.is_set():
                             raise Over
-                        take(piece, position)
+                        with self._turns:
+                            take(piece, position)
                         position += len(piece)
                         self._tracker.advance(reading.digest, len(piece), transferred=True)
             except _Slow:
@@ -83,7 +89,7 @@ class Carrier:
                     raise
                 self._stopping.wait(min(0.1 * 2.0**failures, _LONGEST_BACKOFF))
 
-    def _pieces(self, reader: RangeReader, count: int, *, compare: bool) -> Iterator[bytes]:
+    def _pieces(self, reader: RangeReader, count: int, *, compare: bool) -> Iterator[bytes | memoryview]:
         """Yield the bytes of one connection, within the limit on the rate.
 
         Raises:

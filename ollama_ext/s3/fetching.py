@@ -234,7 +234,7 @@ class Fetcher:
         """Fetch a small blob by this thread, and hash it on the way."""
         sha256 = hashlib.sha256()
 
-        def take(piece: bytes, position: int) -> None:
+        def take(piece: bytes | memoryview, position: int) -> None:
             sha256.update(piece)
             download.staged.write(piece, position)
 
@@ -293,7 +293,7 @@ class Fetcher:
         start, end = download.bounds(number)
         crc = 0
 
-        def take(piece: bytes, position: int) -> None:
+        def take(piece: bytes | memoryview, position: int) -> None:
             nonlocal crc
             crc = zlib.crc32(piece, crc)
             download.staged.write(piece, position)

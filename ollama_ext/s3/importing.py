@@ -186,7 +186,7 @@ class _Import:
     def _read_config(self, config: Layer) -> bytes:
         content = bytearray(config.size)
 
-        def take(piece: bytes, position: int) -> None:
+        def take(piece: bytes | memoryview, position: int) -> None:
             content[position : position + len(piece)] = piece
 
         self._carrier.carry(Reading(config.digest, config.size), 0, config.size, take)

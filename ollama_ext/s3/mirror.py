@@ -13,7 +13,7 @@ from .comparing import compare
 from .errors import SettingRefused
 from .importing import import_models
 from .layout import checked_prefix
-from .limits import TransferSettings
+from .limits import CONNECTIONS, TransferSettings
 from .listing import list_bucket
 from .pruning import check_grace
 from .publishing import Publication
@@ -54,7 +54,7 @@ class Mirror:
         ca_bundle: str | None = None,
         expected_owner: str | None = None,
         allow_link_local: bool = False,
-        connections: int = 16,
+        connections: int = CONNECTIONS,
         limit_rate: float | None = None,
         start_jitter: float = 0.0,
         reserve: int = 1 << 30,
@@ -79,7 +79,8 @@ class Mirror:
             ca_bundle: A file of certificates that are trusted, instead of those that usually are.
             expected_owner: The account that must own the bucket.
             allow_link_local: Whether the endpoint may be an address that metadata services have.
-            connections: Connections at most, over all blobs of all models; 1 to 256.
+            connections: Connections at most, over all blobs of all models, from 1 to 256; left out 16, or
+                four for each processor if that is less.
             limit_rate: Bytes a second at most, over all connections.
             start_jitter: A transfer begins after up to this many seconds, by chance, for fleets.
             reserve: Bytes that an import leaves free on the disk.

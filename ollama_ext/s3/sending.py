@@ -117,9 +117,7 @@ def sending(
             settings.pause_at_start(stopping.wait)
             yield Sending(sender, senders, tracker, cancel)
         except Over:  # of a jitter, or of a job, which only the token ends
-            raise TransferInterrupted(
-                "it was cancelled; the next run goes on where this one stopped"
-            ) from None
+            raise TransferInterrupted(_CANCELLED) from None
         finally:
             stopping.set()
             if cancel is not None:

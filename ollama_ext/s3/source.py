@@ -30,8 +30,11 @@ class RangeReader(Protocol):
         """What tells this version of the object from another, or None."""
         ...
 
-    def read(self) -> bytes:
-        """Return the next bytes as they arrive, 256 KiB at most, and none only at the end of the range."""
+    def read(self) -> bytes | memoryview:
+        """Return the next bytes as they arrive, 256 KiB at most, and none only at the end of the range.
+
+        They may be others after the next call.
+        """
         ...
 
     def abort(self) -> None:

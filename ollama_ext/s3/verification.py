@@ -157,7 +157,7 @@ def _verdict(
         end = min(start + _PART, size)
         buffer = bytearray(end - start)
 
-        def take(piece: bytes, position: int) -> None:
+        def take(piece: bytes | memoryview, position: int) -> None:
             buffer[position - start : position - start + len(piece)] = piece
 
         carrier.carry(reading, start, end, take)
