@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import contextmanager
-from functools import partial
 from http.client import HTTPResponse
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +13,7 @@ from .bucket_errors import translated
 from .errors import BucketAnswerRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
 _PIECE: Final = 256 << 10
 _MOMENT: Final = 0.1  # seconds for which bytes are gathered
@@ -30,35 +29,18 @@ class BodyReader:
 
     def __init__(self, body: Any, what: str, version: str | None) -> None:
         """Take botocore's body."""
-        # Under botocore's body lies urllib3's answer, and under that the standard library's.
+        # Under botocore's body lies urllib3's answer, and under that the response of the standard library.
         self._answer: Any = getattr(body, "_raw_stream", body)
         self._what = what
         self.version = version
         self._ended = False
-        self._read_some: Callable[[], bytes | memoryview] = self._reading()
-
-    def _reading(self) -> Callable[[], bytes | memoryview]:
-        """Return the fastest way to what has arrived.
-
-        The reads of botocore wait until all that was asked for is there: a byte a second would never look
-        slow. Those of urllib3 do not, but cost a millisecond of processor time for each megabyte over TLS.
-        """
+        self._failure: Exception | None = None  # to be raised by the next read
+        # The reads of botocore wait until all that was asked for is there: a byte a second would never look
+        # slow. Those of urllib3 do not, but over TLS they cost three times as much.
         response = getattr(self._answer, "_fp", None)
-        if isinstance(response, HTTPResponse) and response.length is not None and not response.chunked:
-            return partial(self._gather, response, response.fp, memoryview(bytearray(_PIECE)))
-        return partial(getattr(self._answer, "read1", self._answer.read), _PIECE)
-
-    def _gather(self, response: HTTPResponse, file: Any, buffer: memoryview) -> memoryview:
-        """Return what arrives within a moment: TLS gives no more than 16 KiB at once."""
-        left = response.length or 0
-        filled, most, until = 0, min(left, _PIECE), monotonic() + _MOMENT
-        while filled < most:
-            count = file.readinto1(buffer[filled:most])
-            filled += count
-            if not count or monotonic() > until:
-                break
-        response.length = left - filled
-        return buffer[:filled]
+        known = isinstance(response, HTTPResponse) and response.length is not None and not response.chunked
+        self._response: HTTPResponse | None = response if known else None
+        self._buffer = memoryview(bytearray(_PIECE if known else 0))
 
     def read(self) -> bytes | memoryview:
         """Return the next bytes, 256 KiB at most, and none only at the end; the next call may change them.
@@ -67,12 +49,37 @@ class BodyReader:
             BucketUnreachable: The connection failed.
         """
         try:
-            piece = self._read_some()
+            piece = self._read_some() if self._response is None else self._gather(self._response)
         except Exception:
             with translated(self._what):
                 raise
         self._ended = self._ended or not piece
         return piece
+
+    def _read_some(self) -> bytes:
+        some: bytes = getattr(self._answer, "read1", self._answer.read)(_PIECE)
+        return some
+
+    def _gather(self, response: HTTPResponse) -> memoryview:
+        """Return what arrives within a moment: TLS gives no more than 16 KiB at once."""
+        if self._failure is not None:
+            raise self._failure
+        file: Any = response.fp
+        left = response.length or 0
+        filled, most, until = 0, min(left, _PIECE), monotonic() + _MOMENT
+        while filled < most:
+            try:
+                count = file.readinto1(self._buffer[filled:most])
+            except Exception as error:
+                if not filled:
+                    raise
+                self._failure = error.with_traceback(None)  # what has arrived before it is good
+                break
+            filled += count
+            if not count or monotonic() > until:
+                break
+        response.length = left - filled
+        return self._buffer[:filled]
 
     def abort(self) -> None:
         """End a `read` of another thread."""
@@ -82,9 +89,8 @@ class BodyReader:
     def close(self) -> None:
         """Give the connection back if the body is at its end, else close it."""
         with _ignoring_all():
-            response = getattr(self._answer, "_fp", None)
-            left = response.length if isinstance(response, HTTPResponse) else 1
-            if (left == 0 or (self._ended and left is None)) and hasattr(self._answer, "drain_conn"):
+            whole = self._ended if self._response is None else self._response.length == 0
+            if whole and hasattr(self._answer, "drain_conn"):
                 self._answer.drain_conn()
             else:
                 self._answer.close()  # what is left may never end

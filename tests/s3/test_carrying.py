@@ -102,7 +102,7 @@ def carried(source: FakeSource, start: int = 0, end: int = len(CONTENT), **setti
     """Carry a range, and see that its bytes come in order."""
     got = bytearray()
 
-    def take(piece: bytes, position: int) -> None:
+    def take(piece: bytes | memoryview, position: int) -> None:
         assert position == start + len(got)
         got.extend(piece)
 
@@ -110,7 +110,7 @@ def carried(source: FakeSource, start: int = 0, end: int = len(CONTENT), **setti
     return bytes(got)
 
 
-def nothing(_: bytes, __: int) -> None:
+def nothing(_: bytes | memoryview, __: int) -> None:
     """Take a piece."""
 
 
@@ -193,7 +193,7 @@ def test_an_object_that_changes_between_two_connections_is_noticed() -> None:
 
 
 def test_what_cannot_be_written_is_raised_as_it_is() -> None:
-    def full(_: bytes, __: int) -> None:
+    def full(_: bytes | memoryview, __: int) -> None:
         raise NoSpace("full")
 
     with pytest.raises(NoSpace):
@@ -205,14 +205,14 @@ def test_nothing_is_taken_any_more_once_it_is_over() -> None:
         reading, stopping, got = Reading(DIGEST, 256), Stopping(), list[bytes]()
 
         def take(
-            piece: bytes,
+            piece: bytes | memoryview,
             _: int,
             reading: Reading = reading,
             stopping: Stopping = stopping,
             ends: str = ends,
             got: list[bytes] = got,
         ) -> None:
-            got.append(piece)
+            got.append(bytes(piece))
             reading.end() if ends == "reading" else stopping.set()
 
         with pytest.raises(Over):
@@ -223,7 +223,7 @@ def test_nothing_is_taken_any_more_once_it_is_over() -> None:
 def test_an_error_that_comes_of_the_end_is_not_told() -> None:
     reading = Reading(DIGEST, 256)
 
-    def take(_: bytes, __: int) -> None:
+    def take(_: bytes | memoryview, __: int) -> None:
         reading.end()
         raise BucketUnreachable("the socket was shut")
 
@@ -245,10 +245,10 @@ class Clock:
         """Return the time."""
         return self.now
 
-    def taking(self, seconds: float) -> Callable[[bytes, int], None]:
+    def taking(self, seconds: float) -> Callable[[bytes | memoryview, int], None]:
         """Return what takes a piece in so many seconds."""
 
-        def take(_: bytes, __: int) -> None:
+        def take(_: bytes | memoryview, __: int) -> None:
             self.now += seconds
 
         return take
@@ -272,7 +272,7 @@ def slow_carrier(clock: Clock, rates: list[float], *, others: float = 1) -> list
     seconds = 0.0
     opened = 0
 
-    def take(_: bytes, __: int) -> None:
+    def take(_: bytes | memoryview, __: int) -> None:
         nonlocal seconds, opened
         if len(source.asked) != opened:
             opened = len(source.asked)
