@@ -52,7 +52,12 @@ def test_a_setting_at_its_bound_is_taken() -> None:
     )
     assert (low.connections, low.limit_rate, high.connections, high.reserve) == (1, 1, 256, 10**30)
     assert TransferSettings() == TransferSettings(
-        connections=16, limit_rate=None, start_jitter=0.0, reserve=GIB, stall=30.0, attempts=6
+        connections=min(16, 4 * (os.cpu_count() or 4)),
+        limit_rate=None,
+        start_jitter=0.0,
+        reserve=GIB,
+        stall=30.0,
+        attempts=6,
     )
 
 
