@@ -37,7 +37,7 @@ OLD = _dice.randbytes(300)
 LARGEST = _dice.randbytes(UPLOAD_PART + 1000)
 
 
-_TRIES = 40  # threads settle which of two models is published first, and one order may be rare
+_TRIES = 40  # buckets count in whole seconds, and threads settle which of two models comes first
 
 
 @pytest.fixture(scope="module")
