@@ -45,7 +45,7 @@ class Directory:
 
     def __init__(self, descriptor: int, path: Path, owner: Owner = None) -> None:
         """Take an open descriptor, which is closed by `close`."""
-        self.descriptor = descriptor
+        self.descriptor: int = descriptor
         self.path = path
         self._owner: Owner = owner
 
