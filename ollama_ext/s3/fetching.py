@@ -7,6 +7,8 @@ import os
 import zlib
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ollama_ext.digests import blob_file_name
+
 from .directories import failures_of
 from .download import Download, Over
 from .errors import BlobMissing, DigestMismatch, MirrorError, ObjectChanged
@@ -96,8 +98,9 @@ class Fetcher:
         self._tracker = tracker
         self._settings = settings
         self._stopping = stopping
-        self._window = min(2 * GIB, memory_limit() // 4)
-        self._scarce = memory_limit() // 2
+        memory = memory_limit()
+        self._window = min(2 * GIB, memory // 4)
+        self._scarce = memory // 2
 
     def obtain(self, blob: Blob) -> Outcome:
         """Have a blob in the store or in staging, proven.
@@ -138,7 +141,7 @@ class Fetcher:
 
     def _is_present(self, blob: Blob) -> bool:
         """Whether the store has the blob, proven by its hash unless the caller trusts it."""
-        name = blob_path(blob.digest).rpartition("/")[2]
+        name = blob_file_name(blob.digest)
         try:
             with self._root.enter(BLOBS) as blobs:
                 if blob.anew or blobs.size_of(name) != blob.size:

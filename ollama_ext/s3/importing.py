@@ -15,7 +15,7 @@ from .crew import Crew
 from .download import Over, Reading
 from .engine import Engine
 from .errors import BlobMissing, DigestMismatch, ManifestRefused, MirrorError, NoSpace, TransferInterrupted
-from .layout import BLOBS, blob_path, manifest_path, model_name
+from .layout import blob_path, manifest_path, model_name
 from .manifests import MOST_CONFIG_BYTES, Layer, Manifest, check_config, parse_manifest
 from .publication import check_case, publish
 from .reporting import Tracker
@@ -23,7 +23,7 @@ from .results import BlobError, TransferResult, Way
 from .staging import Staging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ollama_ext.cancel import CancelToken
     from ollama_ext.names import ModelName
@@ -215,11 +215,8 @@ class _Import:
         counted: set[str] = set()
         for model in models:
             try:
-                more = sum(
-                    self._missing_bytes(digest, size)
-                    for digest, size in model.blobs.items()
-                    if digest not in counted
-                )
+                blobs = {digest: size for digest, size in model.blobs.items() if digest not in counted}
+                more = self._missing_bytes(blobs)
             except MirrorError as error:
                 model.error = error
                 continue
@@ -237,21 +234,16 @@ class _Import:
             needed += more
             counted.update(model.blobs)
 
-    def _missing_bytes(self, digest: str, size: int) -> int:
-        """Return how much room a blob still takes."""
+    def _missing_bytes(self, blobs: Mapping[str, int]) -> int:
+        """Return how much room blobs still take."""
+        present = self._store.has(blobs)
+        self._present |= present
+        missing = {digest: size for digest, size in blobs.items() if digest not in present}
         try:
-            with self._store.open() as root:
-                try:
-                    with root.enter(BLOBS) as blobs:
-                        if blobs.size_of(blob_path(digest).rpartition("/")[2]) == size:
-                            self._present.add(digest)
-                            return 0
-                except FileNotFoundError:
-                    pass
-                with Staging(root) as staging:
-                    return size - staging.staged_bytes(digest, size)
+            with self._store.open() as root, Staging(root) as staging:
+                return sum(size - staging.staged_bytes(digest, size) for digest, size in missing.items())
         except FileNotFoundError:
-            return size
+            return sum(missing.values())
 
     def fetch(self, models: Sequence[_Model], *, whole: bool) -> None:
         """Have all blobs fetched, and publish each model as soon as all of its blobs are there.

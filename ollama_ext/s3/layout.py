@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ollama_ext.digests import blob_file_name
 from ollama_ext.errors import InvalidArgument
 from ollama_ext.names import DEFAULT_NAME, ModelName, checked_name
 
@@ -44,7 +45,7 @@ def manifest_path(name: ModelName) -> str:
 
 def blob_path(digest: str) -> str:
     """Return the path of a blob, whose digest was checked, below the directory or the prefix."""
-    return f"{BLOBS}/{digest.replace(':', '-')}"
+    return f"{BLOBS}/{blob_file_name(digest)}"
 
 
 def named_by(path: str) -> ModelName:

@@ -8,9 +8,9 @@ import stat
 import time
 from typing import TYPE_CHECKING, Final
 
-from .errors import MirrorError, SettingRefused, StoreRefused
-from .layout import BLOBS, MANIFESTS, digest_of_blob
-from .results import PruneResult
+from .errors import SettingRefused, StoreRefused
+from .layout import BLOBS, digest_of_blob
+from .results import PruneResult, Refusal
 from .staging import STAGING, Staging
 
 if TYPE_CHECKING:
@@ -80,20 +80,14 @@ class _Prune:
         )
 
     def _named(self) -> set[str]:
-        listing = self._store.list_models()
-        if listing.refused:
-            first = listing.refused[0]
-            raise StoreRefused(
-                f"nothing was pruned, as it is not known which blobs {self._store.path / first.path} names: "
-                f"{first.reason}"
-            )
         named: set[str] = set()
-        for entry in listing:
-            try:
-                named.update(self._store.manifest(entry.name).blobs)
-            except MirrorError as error:
-                problem = f"nothing was pruned, as {MANIFESTS}/ changed meanwhile ({error}): try again"
-                raise StoreRefused(problem) from None
+        for found in self._store.manifests():
+            if isinstance(found, Refusal):
+                where = self._store.path / found.path
+                raise StoreRefused(
+                    f"nothing was pruned, as it is not known which blobs {where} names: {found.reason}"
+                )
+            named.update(found[2].blobs)
         return named
 
     def _remove_leftovers(self) -> None:

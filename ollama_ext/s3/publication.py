@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from ollama_ext.digests import blob_file_name
+
 from .errors import NameRefused, StoreRefused
-from .layout import BLOBS, blob_path, manifest_path
+from .layout import BLOBS, manifest_path
 from .staging import Staging
 
 if TYPE_CHECKING:
@@ -50,14 +52,14 @@ def publish(root: Directory, name: ModelName, manifest: Manifest, *, staged: Col
         Staging(root) as staging,
     ):
         for digest in manifest.blobs.keys() - set(staged):
-            blobs.touch(_file(digest))
+            blobs.touch(blob_file_name(digest))
         moved = False
         for digest in staged:
             try:
-                staging.move_whole(digest, blobs, _file(digest))
+                staging.move_whole(digest, blobs, blob_file_name(digest))
                 moved = True
             except FileNotFoundError:  # another process has published it
-                blobs.touch(_file(digest))
+                blobs.touch(blob_file_name(digest))
         if moved:
             blobs.sync()
         if missing := _missing(blobs, manifest):
@@ -91,7 +93,9 @@ def check_case(root: Directory, name: ModelName) -> None:
 
 
 def _missing(blobs: Directory, manifest: Manifest) -> set[str]:
-    return {digest for digest, size in manifest.blobs.items() if blobs.size_of(_file(digest)) != size}
+    return {
+        digest for digest, size in manifest.blobs.items() if blobs.size_of(blob_file_name(digest)) != size
+    }
 
 
 def _write_manifest(root: Directory, staging: Staging, name: ModelName, content: bytes) -> None:
@@ -135,7 +139,3 @@ def _write_below(
         staging.remove_tree(new)
         raise
     directory.sync()
-
-
-def _file(digest: str) -> str:
-    return blob_path(digest).rpartition("/")[2]

@@ -68,8 +68,7 @@ class Sending:
         left = set(running)
         while left:
             done, left = wait(left, _TELL_SECONDS, FIRST_COMPLETED)
-            if self._cancel is not None and self._cancel.cancelled:
-                raise TransferInterrupted(_CANCELLED)
+            self._check_cancelled()
             for job in done:
                 outcome = _outcome(job)
                 failed = isinstance(outcome, MirrorError)
@@ -85,9 +84,12 @@ class Sending:
         """
         job = self.crew.submit(work)
         while not wait({job}, _TELL_SECONDS).done:
-            if self._cancel is not None and self._cancel.cancelled:
-                raise TransferInterrupted(_CANCELLED)
+            self._check_cancelled()
         return job.result()
+
+    def _check_cancelled(self) -> None:
+        if self._cancel is not None and self._cancel.cancelled:
+            raise TransferInterrupted(_CANCELLED)
 
 
 def _outcome(job: Future[bool]) -> bool | MirrorError:

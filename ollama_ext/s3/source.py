@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from .directories import failures_of
 from .errors import BlobMissing, BucketAnswerRefused, ModelMissing
-from .layout import BLOBS, blob_path
+from .layout import blob_path
 from .manifests import MOST_MANIFEST_BYTES
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ class DirectorySource:
         del version  # a file is hashed after it was read, whatever it was
         path = self._store.path / blob_path(digest)
         try:
-            with self._store.open() as root, root.enter(BLOBS) as blobs:
-                descriptor = blobs.open_file(path.name)
+            descriptor = self._store.open_blob(digest)
         except FileNotFoundError:
             raise BlobMissing(f"{path} is missing", digest=digest, where=self.name) from None
         try:

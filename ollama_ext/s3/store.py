@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ollama_ext.digests import blob_file_name
+
 from .directories import Directory
 from .errors import ManifestRefused, ModelMissing, NameRefused, SettingRefused, StoreRefused
 from .importing import import_models
-from .layout import BLOBS, MANIFESTS, blob_path, manifest_path, model_name, named_by, shown_name
+from .layout import BLOBS, MANIFESTS, manifest_path, model_name, named_by, shown_name
 from .limits import TransferSettings
 from .location import default_store
 from .manifests import MOST_MANIFEST_BYTES, Manifest, parse_manifest
@@ -94,9 +96,19 @@ class LocalStore:
         """
         try:
             with self.open() as root, root.enter(BLOBS) as blobs:
-                return blobs.read(blob_path(digest).rpartition("/")[2], most)
+                return blobs.read(blob_file_name(digest), most)
         except FileNotFoundError:
             return None
+
+    def open_blob(self, digest: str) -> int:
+        """Open a blob and return its descriptor.
+
+        Raises:
+            FileNotFoundError: There is none.
+            StoreRefused: It is no regular file, or cannot be opened.
+        """
+        with self.open() as root, root.enter(BLOBS) as blobs:
+            return blobs.open_file(blob_file_name(digest))
 
     def has(self, blobs: Mapping[str, int]) -> set[str]:
         """Return which of some blobs the store has, with the right size; they are not hashed.
@@ -109,7 +121,7 @@ class LocalStore:
                 return {
                     digest
                     for digest, size in blobs.items()
-                    if directory.size_of(blob_path(digest).rpartition("/")[2]) == size
+                    if directory.size_of(blob_file_name(digest)) == size
                 }
         except FileNotFoundError:
             return set()
@@ -137,14 +149,11 @@ class LocalStore:
         """
         models: list[ModelEntry] = []
         refused: list[Refusal] = []
-        for path, status in self._manifests():
-            try:
-                name = named_by(path)
-                manifest = self.manifest(name.full)
-            except (NameRefused, ManifestRefused, ModelMissing, StoreRefused) as error:
-                refused.append(Refusal(path=f"{MANIFESTS}/{path}", reason=error.message))
+        for found in self.manifests():
+            if isinstance(found, Refusal):
+                refused.append(found)
                 continue
-            modified = datetime.fromtimestamp(status.st_mtime, UTC)
+            name, modified, manifest = found
             models.append(
                 ModelEntry(
                     name=shown_name(name), modified=modified, digest=manifest.digest, size=manifest.size
@@ -153,7 +162,22 @@ class LocalStore:
         models.sort(key=lambda entry: entry.name)
         return Listing(models, refused)
 
-    def _manifests(self) -> Iterator[tuple[str, os.stat_result]]:
+    def manifests(self) -> Iterator[tuple[ModelName, datetime, Manifest] | Refusal]:
+        """Yield the name of each model, when it was written, and its manifest; or what is no model, and why.
+
+        Raises:
+            StoreRefused: The directory cannot be read.
+        """
+        for path, status in self._files_of_manifests():
+            try:
+                name = named_by(path)
+                manifest = self.manifest(name.full)
+            except (NameRefused, ManifestRefused, ModelMissing, StoreRefused) as error:
+                yield Refusal(path=f"{MANIFESTS}/{path}", reason=error.message)
+            else:
+                yield name, datetime.fromtimestamp(status.st_mtime, UTC), manifest
+
+    def _files_of_manifests(self) -> Iterator[tuple[str, os.stat_result]]:
         """Yield the path below ``manifests`` and the status of all that is no directory there."""
         try:
             with self.open() as root, root.enter(MANIFESTS) as manifests:

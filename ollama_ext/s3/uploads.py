@@ -21,7 +21,7 @@ from .bucket_errors import Conditional, Missing, Unsupported
 from .directories import failures_of
 from .download import Over
 from .errors import BlobMissing, BucketError, DigestMismatch, MirrorError
-from .layout import BLOBS, blob_path
+from .layout import blob_path
 from .limits import GIB, MIB, RateLimit
 from .sums import Sums, add_up, needs_md5, proven
 
@@ -113,8 +113,7 @@ class Sender:
     def _open(self, digest: str, size: int) -> _File:
         path = self._store.path / blob_path(digest)
         try:
-            with self._store.open() as root, root.enter(BLOBS) as blobs:
-                descriptor = blobs.open_file(path.name)
+            descriptor = self._store.open_blob(digest)
         except FileNotFoundError:
             problem = f"{path} is missing: the model is broken"
             raise BlobMissing(problem, digest=digest, where=str(path)) from None

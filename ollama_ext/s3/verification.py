@@ -53,9 +53,7 @@ def verify(
     for digest, size in manifest.blobs.items():
         tracker.plan(model, digest, size)
     verdicts = verify_blobs(source, manifest.blobs, settings=settings, tracker=tracker, cancel=cancel)
-    errors = tuple(
-        BlobError(digest=digest, error=error) for digest, error in verdicts.items() if error is not None
-    )
+    errors = _errors_of(verdicts)
     tracker.model(model, "failed" if errors else "done", manifest.size)
     tracker.tell(finished=not errors)
     return VerifyResult(
@@ -73,12 +71,16 @@ def repaired(
     result: VerifyResult, verdicts: Mapping[str, MirrorError | None], tracker: Tracker
 ) -> VerifyResult:
     """Return a result in which blobs that were repaired are counted as such, and tell that all is done."""
-    errors = tuple(
-        BlobError(digest=digest, error=error) for digest, error in verdicts.items() if error is not None
-    )
+    errors = _errors_of(verdicts)
     tracker.model(result.model, "failed" if errors else "done")
     tracker.tell(finished=not errors)
     return msgspec.structs.replace(result, blobs_repaired=len(verdicts) - len(errors), errors=errors)
+
+
+def _errors_of(verdicts: Mapping[str, MirrorError | None]) -> tuple[BlobError, ...]:
+    return tuple(
+        BlobError(digest=digest, error=error) for digest, error in verdicts.items() if error is not None
+    )
 
 
 def verify_blobs(
