@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import ollama_openapi
 import pytest
+from s3_servers import S3Server, moto_s3
 from sockets import nothing_left_behind
 
 import ollama_ext
@@ -75,6 +76,13 @@ def client(server: FakeOllama) -> Iterator[Client]:
     """Make a client of that server."""
     with Client(server.url) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3Server]:
+    """Run moto, an S3 server that takes any key and checks no signature."""
+    with moto_s3() as running:
+        yield running
 
 
 @pytest.fixture

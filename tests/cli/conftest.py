@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from commands import Command, OnTerminal, Ran, Terminal
-from s3_servers import S3Server, moto_s3
 
 from ollama_ext.cli import main
 from ollama_ext.testing import FakeOllama
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from s3_servers import S3Server
     from types_boto3_s3 import S3Client
 
 _numbers = itertools.count(1)
@@ -81,13 +81,6 @@ def on_terminal(server: FakeOllama) -> Iterator[OnTerminal]:
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[S3Server]:
-    """Run moto, an S3 server that takes any key."""
-    with moto_s3() as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
 def s3(moto: S3Server) -> Iterator[S3Client]:
     """Make a plain client of it, to put things there and to look."""
     with closing(moto.client()) as client:
@@ -97,7 +90,7 @@ def s3(moto: S3Server) -> Iterator[S3Client]:
 @pytest.fixture
 def bucket(moto: S3Server, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> str:
     """Make a bucket of the test's own, which the environment names."""
-    name = f"models-{next(_numbers)}"
+    name = f"models-of-commands-{next(_numbers)}"
     s3.create_bucket(Bucket=name)
     for variable in list(os.environ):
         if variable.startswith("AWS_"):

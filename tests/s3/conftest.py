@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.loaders import create_loader
-from s3_servers import REGION, S3Server, moto_s3, seaweedfs
+from faulty_s3 import FaultyFront
+from guarded_stores import GuardedStore
+from hostile_buckets import HostileBucket
+from s3_servers import REGION, S3Server, seaweedfs
 
 from ollama_ext.s3 import Credentials, Mirror
+from ollama_ext.s3.directories import Directory
+from ollama_ext.s3.staging import Staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,13 +42,6 @@ def _botocore_reads_its_models_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.session.create_loader", functools.cache(create_loader))
         yield
-
-
-@pytest.fixture(scope="session")
-def moto() -> Iterator[S3Server]:
-    """Run moto, which takes any key and checks no signature."""
-    with moto_s3() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +78,29 @@ def mirror_of(moto: S3Server, bucket: str) -> Iterator[Callable[..., Mirror]]:
     yield make
     for mirror in made:
         mirror.close()
+
+
+@pytest.fixture
+def front(moto: S3Server) -> Iterator[FaultyFront]:
+    """What stands between the mirror and moto."""
+    with FaultyFront(moto.endpoint_url) as running:
+        yield running
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> GuardedStore:
+    """A store that must stay as it is."""
+    return GuardedStore(tmp_path)
+
+
+@pytest.fixture
+def hostile(moto: S3Server, bucket: str) -> HostileBucket:
+    """The bucket of the mirror."""
+    return HostileBucket(moto.client(), bucket)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Staging]:
+    """The staging of a store."""
+    with Directory.at(tmp_path) as root, Staging(root) as opened:
+        yield opened

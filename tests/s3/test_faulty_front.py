@@ -51,13 +51,6 @@ def moto() -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def front(moto: S3Server) -> Iterator[FaultyFront]:
-    """A front of that server."""
-    with FaultyFront(moto.endpoint_url) as running:
-        yield running
-
-
-@pytest.fixture
 def http(front: FaultyFront) -> Iterator[urllib3.HTTPConnectionPool]:
     """A client that does nothing of its own accord, over one connection."""
     with urllib3.HTTPConnectionPool(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from faulty_s3 import FaultyFront
 from guarded_stores import OLD, GuardedStore
-from hostile_buckets import HostileBucket
 from s3_faults import Body, Reset, Stall, Status, access_denied, expired_token, moved
 from s3_servers import REGION, S3Server, rclone_s3
 
@@ -30,28 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
+    from hostile_buckets import HostileBucket
     from s3_faults import Fault
 
 BUCKET = "secrets"
-
-
-@pytest.fixture
-def guarded(tmp_path: Path) -> GuardedStore:
-    """A store that must stay as it is."""
-    return GuardedStore(tmp_path)
-
-
-@pytest.fixture
-def hostile(moto: S3Server, bucket: str) -> HostileBucket:
-    """The bucket of the mirror."""
-    return HostileBucket(moto.client(), bucket)
-
-
-@pytest.fixture
-def front(moto: S3Server) -> Iterator[FaultyFront]:
-    """What stands between the mirror and moto."""
-    with FaultyFront(moto.endpoint_url) as running:
-        yield running
 
 
 # -- endpoints

@@ -7,9 +7,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from faulty_s3 import FaultyFront
-from guarded_stores import GuardedStore
-from hostile_buckets import HostileBucket
 from model_stores import (
     CONFIG_TYPE,
     blob_at,
@@ -32,10 +29,13 @@ from ollama_ext.s3 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from s3_servers import S3Server
+    from faulty_s3 import FaultyFront
+    from guarded_stores import GuardedStore
+    from hostile_buckets import HostileBucket
+
 
 PATH = "registry.ollama.ai/library/bad/latest"
 LAYER = b"a layer of the bad model"
@@ -195,25 +195,6 @@ CONFIGS: dict[str, tuple[bytes, type[ManifestRefused], tuple[str, ...]]] = {
     "no JSON": (b"model_format: gguf", ManifestRefused, ("no JSON",)),
     "100,000 levels": (b"[" * 100_000, ManifestRefused, ("nested too deep",)),
 }
-
-
-@pytest.fixture
-def guarded(tmp_path: Path) -> GuardedStore:
-    """A store that must stay as it is."""
-    return GuardedStore(tmp_path)
-
-
-@pytest.fixture
-def hostile(moto: S3Server, bucket: str) -> HostileBucket:
-    """The bucket of the mirror."""
-    return HostileBucket(moto.client(), bucket)
-
-
-@pytest.fixture
-def front(moto: S3Server) -> Iterator[FaultyFront]:
-    """What stands between the mirror and moto."""
-    with FaultyFront(moto.endpoint_url) as running:
-        yield running
 
 
 @pytest.fixture

@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 import pytest
-from faulty_s3 import FaultyFront
-from guarded_stores import GuardedStore
-from hostile_buckets import HostileBucket
 from model_stores import manifest_at
 from s3_faults import Body
 
 from ollama_ext.s3 import BucketAnswerRefused, Mirror, NameRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
-    from s3_servers import S3Server
+    from faulty_s3 import FaultyFront
+    from guarded_stores import GuardedStore
+    from hostile_buckets import HostileBucket
+
 
 NFC, NFD = "mod\u00e8le", "mode\u0300le"
 
@@ -76,25 +75,6 @@ KEYS = {
     "five levels": "registry.ollama.ai/library/m/latest/x",
     "something in a directory marker": "registry.ollama.ai/library/m/",
 }
-
-
-@pytest.fixture
-def guarded(tmp_path: Path) -> GuardedStore:
-    """A store that must stay as it is."""
-    return GuardedStore(tmp_path)
-
-
-@pytest.fixture
-def hostile(moto: S3Server, bucket: str) -> HostileBucket:
-    """The bucket of the mirror."""
-    return HostileBucket(moto.client(), bucket)
-
-
-@pytest.fixture
-def front(moto: S3Server) -> Iterator[FaultyFront]:
-    """What stands between the mirror and moto."""
-    with FaultyFront(moto.endpoint_url) as running:
-        yield running
 
 
 def page(*paths: str, following: str = "", truncated: bool | None = None, encoding: str = "") -> Body:

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from byte_server import ByteServer, Play
-from faulty_s3 import FaultyFront
-from guarded_stores import GuardedStore
-from hostile_buckets import HostileBucket
 from model_stores import (
     STAGING,
     blob_at,
@@ -45,10 +42,11 @@ from ollama_ext.s3 import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+    from faulty_s3 import FaultyFront
+    from guarded_stores import GuardedStore
+    from hostile_buckets import HostileBucket
     from s3_faults import Fault
-    from s3_servers import S3Server
 
 PART = 16 << 10
 SMALL = b"a small layer" * 100  # fetched whole
@@ -62,25 +60,6 @@ def _small_parts_and_no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ollama_ext.s3.limits._SMALL_PART", PART)
     monkeypatch.setattr("ollama_ext.s3.carrying._LONGEST_BACKOFF", 0.001)
     monkeypatch.setattr("ollama_ext.s3.bucket_client._TRIES", 1)
-
-
-@pytest.fixture
-def guarded(tmp_path: Path) -> GuardedStore:
-    """A store that must stay as it is."""
-    return GuardedStore(tmp_path)
-
-
-@pytest.fixture
-def hostile(moto: S3Server, bucket: str) -> HostileBucket:
-    """The bucket of the mirror."""
-    return HostileBucket(moto.client(), bucket)
-
-
-@pytest.fixture
-def front(moto: S3Server) -> Iterator[FaultyFront]:
-    """What stands between the mirror and moto."""
-    with FaultyFront(moto.endpoint_url) as running:
-        yield running
 
 
 @pytest.fixture

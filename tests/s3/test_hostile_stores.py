@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from guarded_stores import OLD, GuardedStore
-from hostile_buckets import HostileBucket
 from model_stores import (
     STAGING,
     blob_at,
@@ -28,7 +27,8 @@ from ollama_ext.s3 import LocalStore, Mirror, MirrorError, NoSpace, StoreRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from s3_servers import S3Server
+    from hostile_buckets import HostileBucket
+
 
 PART = 16 << 10
 LAYER = bytes(range(256)) * 320  # fetched in parts, of which it has five
@@ -39,18 +39,6 @@ HEX = digest_of(LAYER).removeprefix("sha256:")
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut blobs into small parts."""
     monkeypatch.setattr("ollama_ext.s3.limits._SMALL_PART", PART)
-
-
-@pytest.fixture
-def guarded(tmp_path: Path) -> GuardedStore:
-    """A store that must stay as it is."""
-    return GuardedStore(tmp_path)
-
-
-@pytest.fixture
-def hostile(moto: S3Server, bucket: str) -> HostileBucket:
-    """The bucket of the mirror."""
-    return HostileBucket(moto.client(), bucket)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ from ollama_ext.s3 import (
 from ollama_ext.s3.limits import RateLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from s3_faults import Fault, Request
@@ -70,13 +70,6 @@ def _small_parts_and_no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def store(tmp_path: Path) -> Path:
     """Where an empty store will be."""
     return tmp_path / "store"
-
-
-@pytest.fixture
-def front(moto: S3Server) -> Iterator[FaultyFront]:
-    """What stands between the mirror and moto."""
-    with FaultyFront(moto.endpoint_url) as running:
-        yield running
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from ollama_ext import CancelToken
 from ollama_ext.s3 import LocalStore, Mirror, TransferInterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from s3_faults import Request
@@ -45,13 +45,6 @@ def _small_parts_and_no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def store(tmp_path: Path) -> Path:
     """Where an empty store will be."""
     return tmp_path / "store"
-
-
-@pytest.fixture
-def front(moto: S3Server) -> Iterator[FaultyFront]:
-    """What stands between the mirror and moto."""
-    with FaultyFront(moto.endpoint_url) as running:
-        yield running
 
 
 @pytest.fixture

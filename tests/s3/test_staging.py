@@ -15,20 +15,17 @@ from typing import TYPE_CHECKING
 import pytest
 from model_stores import STAGING, digest_of
 from sockets import open_files
+from staged_blobs import CONTENT, DIGEST, HEX, SIZE, blob, files
 
 from ollama_ext.s3 import StoreRefused
 from ollama_ext.s3.directories import Directory
 from ollama_ext.s3.journal import Part
-from ollama_ext.s3.staging import StagedBlob, Staging
+from ollama_ext.s3.staging import Staging
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
-CONTENT = bytes(range(250)) * 4
-DIGEST = digest_of(CONTENT)
-HEX = DIGEST.removeprefix("sha256:")
-SIZE = len(CONTENT)
 
 #: Takes the lock on a blob of a store and holds it until it is killed.
 HOLDER = """
@@ -42,33 +39,6 @@ sys.stdin.read()
 if lock:
     lock.release()
 """
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Staging]:
-    """The staging of a store."""
-    with Directory.at(tmp_path) as root, Staging(root) as opened:
-        yield opened
-
-
-def files(store: Path) -> dict[str, int]:
-    """Return what is staged, and its size."""
-    where = store / STAGING
-    return {entry.name: entry.stat().st_size for entry in where.iterdir()} if where.exists() else {}
-
-
-@contextmanager
-def blob(place: Staging, *, part_size: int = 100, size: int = SIZE) -> Generator[StagedBlob]:
-    lock = place.lock(DIGEST)
-    assert lock is not None
-    try:
-        staged = StagedBlob(place, lock, digest=DIGEST, size=size, part_size=part_size)
-        try:
-            yield staged
-        finally:
-            staged.close()
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -5,51 +5,17 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from model_stores import STAGING, digest_of
+from model_stores import STAGING
+from staged_blobs import HEX, SIZE, blob, files
 
 from ollama_ext.s3 import NoSpace, staging
-from ollama_ext.s3.directories import Directory
-from ollama_ext.s3.staging import StagedBlob, Staging, allocate
+from ollama_ext.s3.staging import Staging, allocate
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
     from pathlib import Path
-
-CONTENT = bytes(range(250)) * 4
-DIGEST = digest_of(CONTENT)
-HEX = DIGEST.removeprefix("sha256:")
-SIZE = len(CONTENT)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Staging]:
-    """The staging of a store."""
-    with Directory.at(tmp_path) as root, Staging(root) as opened:
-        yield opened
-
-
-def files(store: Path) -> dict[str, int]:
-    """Return what is staged, and its size."""
-    where = store / STAGING
-    return {entry.name: entry.stat().st_size for entry in where.iterdir()} if where.exists() else {}
-
-
-@contextmanager
-def blob(place: Staging, *, part_size: int = 100, size: int = SIZE) -> Generator[StagedBlob]:
-    lock = place.lock(DIGEST)
-    assert lock is not None
-    try:
-        staged = StagedBlob(place, lock, digest=DIGEST, size=size, part_size=part_size)
-        try:
-            yield staged
-        finally:
-            staged.close()
-    finally:
-        lock.release()
 
 
 class _Libc:
