@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from independent_reader import models_in_bucket, models_in_store
 from model_stores import STAGING, blob_at, digest_of, make_model, manifest_at, put_model
-from nursery import PART, UPLOAD_PART, Nursery, mirror_arguments
+from nursery import PART, TRIES, UPLOAD_PART, Nursery, mirror_arguments
 
 from ollama_ext.s3 import LocalStore
 
@@ -35,9 +35,6 @@ SHARED = _dice.randbytes(5000)
 SMALL = _dice.randbytes(100)
 OLD = _dice.randbytes(300)
 LARGEST = _dice.randbytes(UPLOAD_PART + 1000)
-
-
-_TRIES = 40  # buckets count in whole seconds, and threads settle which of two models comes first
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +81,7 @@ def kill_at_every_step(
         for torn in (False, True) if step.divisible else (False,):
             try:
                 ended = told
-                for _ in range(_TRIES):
+                for _ in range(TRIES):
                     if not ended.killed:
                         reset()
                         ended = nursery.run(work, kill_at=step.name, torn=torn, **arguments)

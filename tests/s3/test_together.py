@@ -17,7 +17,7 @@ import ollama_start
 import pytest
 from independent_reader import models_in_bucket, models_in_store
 from model_stores import STAGING, blob_at, digest_of, make_model, manifest_at, put_model, tree
-from nursery import PART, Nursery, mirror_arguments
+from nursery import PART, TRIES, Nursery, mirror_arguments
 
 from ollama_ext.s3 import LocalStore, Mirror
 
@@ -105,13 +105,25 @@ def at_every_step(
         if not step.name.startswith(begins):
             continue
         print(f"held before {step.name}")  # noqa: T201 - pytest shows it with a failure
-        reset()
-        job = nursery.start(work, hold_at=step.name, **arguments)
+        job = held_before(nursery, reset, work, step.name, arguments)
         with ExitStack() as held:
             held.callback(job.release)
-            assert job.step() is not None, job.result()
             between()
         yield job.result()
+
+
+def held_before(
+    nursery: Nursery, reset: Callable[[], None], work: str, step: str, arguments: dict[str, Any]
+) -> Job:
+    """Return a transfer that is held before a step, which not every run has."""
+    ended: list[Ended] = []
+    for _ in range(TRIES):
+        reset()
+        job = nursery.start(work, hold_at=step, **arguments)
+        if job.step() is not None:
+            return job
+        ended.append(job.result())
+    pytest.fail(f"no run came to {step}: {ended[-1]}")
 
 
 def clear_errors(ended: Ended) -> list[str]:

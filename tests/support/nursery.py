@@ -19,6 +19,9 @@ PATIENCE = 60.0  # seconds; against a hang only
 
 PART = 32 << 10  # bytes of a part that is fetched, and of one write
 UPLOAD_PART = 5 << 20  # bytes of a part that is sent: no server takes smaller ones
+#: How often a run is begun that is to come to a step: buckets count in whole seconds, and threads settle
+#: which of two models comes first, so not every run takes the same steps.
+TRIES = 40
 
 _PROGRAM = Path(__file__).with_name("killed_transfers.py")
 
