@@ -5,9 +5,7 @@ A new connection goes on at the byte that the last one reached.
 
 from __future__ import annotations
 
-import os
 import statistics
-import threading
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -17,6 +15,7 @@ from .errors import BucketAnswerRefused, BucketUnreachable, MirrorError, ObjectC
 from .limits import RateLimit
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterator
 
     from .download import Reading
@@ -48,8 +47,6 @@ class Carrier:
         self._stopping = stopping
         self._limit = RateLimit(settings.limit_rate)
         self._rates: deque[float] = deque(maxlen=64)
-        # Whoever has received bytes waits for a processor, not for the lock of the file that all write to.
-        self._turns = threading.Semaphore(os.cpu_count() or 1)
 
     def carry(
         self, reading: Reading, start: int, end: int, take: Callable[[bytes | memoryview, int], None]
@@ -71,8 +68,7 @@ class Carrier:
                     for piece in self._pieces(reader, end - position, compare=slow < _SLOW_TRIES):
                         if reading.over or self._stopping.is_set():
                             raise Over
-                        with self._turns:
-                            take(piece, position)
+                        take(piece, position)
                         position += len(piece)
                         self._tracker.advance(reading.digest, len(piece), transferred=True)
             except _Slow:

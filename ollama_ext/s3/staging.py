@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 STAGING: Final = ".ollama-ext-staging"
 
-# One write of 32 KiB at a time: larger ones make the kernel take large folios, which cost three to six times
-# as much in a virtual machine whose host has taken the memory back.
+# One call writes many pieces of 32 KiB: of larger ones the kernel makes large folios, which cost three to six
+# times as much in a virtual machine whose host has taken the memory back.
 _WRITE_BYTES: Final = 32 << 10
 
 
@@ -208,7 +208,10 @@ class StagedBlob:
         self._size = size
         self._part_size = part_size
         self._journal: Journal | None = None
+        # The kernel lets one write into a file at a time; who waits for that in the kernel burns a processor.
+        self._writing = threading.Lock()
         name = f"{lock.stem}.part"
+        self._path = self._directory.path / name
         self._descriptor = self._directory.open_file(name, os.O_RDWR | os.O_CREAT)
         try:
             self._prepare()
@@ -217,7 +220,7 @@ class StagedBlob:
             raise
 
     def _prepare(self) -> None:
-        with failures_of(self._directory.path / f"{self._lock.stem}.part"):
+        with failures_of(self._path):
             if os.fstat(self._descriptor).st_size != self._size:
                 os.ftruncate(self._descriptor, 0)
                 self._directory.remove(f"{self._lock.stem}.parts")
@@ -233,14 +236,15 @@ class StagedBlob:
     def write(self, piece: bytes | memoryview, position: int) -> None:
         """Write some bytes at a position."""
         view = memoryview(piece)
-        with failures_of(self._directory.path / f"{self._lock.stem}.part"):
+        with failures_of(self._path), self._writing:
             while view:
-                written = os.pwrite(self._descriptor, view[:_WRITE_BYTES], position)
+                pieces = [view[start : start + _WRITE_BYTES] for start in range(0, len(view), _WRITE_BYTES)]
+                written = os.pwritev(self._descriptor, pieces, position)
                 view, position = view[written:], position + written
 
     def read(self, buffer: memoryview, position: int) -> int:
         """Read bytes back from a position; return how many."""
-        with failures_of(self._directory.path / f"{self._lock.stem}.part"):
+        with failures_of(self._path):
             return os.preadv(self._descriptor, [buffer], position)
 
     def record(self, number: int, length: int, crc: int) -> None:

@@ -239,15 +239,18 @@ class Disk:
         """Take what a write fails with, and after how many."""
         self._number = number
         self.left: int | None = left
-        self._pwrite: Callable[[int, Any, int], int] = os.pwrite
 
-    def pwrite(self, descriptor: int, data: Any, offset: int) -> int:
-        """Write, or fail."""
-        if self.left is not None:
-            if self.left <= 0:
-                raise OSError(self._number, os.strerror(self._number))
-            self.left -= 1
-        return self._pwrite(descriptor, data, offset)
+    def failing(self, write: Callable[[int, Any, int], int]) -> Callable[[int, Any, int], int]:
+        """Return a function that writes, or fails."""
+
+        def call(descriptor: int, data: Any, offset: int) -> int:
+            if self.left is not None:
+                if self.left <= 0:
+                    raise OSError(self._number, os.strerror(self._number))
+                self.left -= 1
+            return write(descriptor, data, offset)
+
+        return call
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT], ids=["ENOSPC", "EDQUOT"])
@@ -256,7 +259,8 @@ def test_a_disk_that_gets_full_in_the_middle_is_told_and_the_next_import_goes_on
     after: int, number: int, mirror: Mirror, guarded: GuardedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(number, after)
-    monkeypatch.setattr(os, "pwrite", disk.pwrite)
+    for write in (os.pwrite, os.pwritev):
+        monkeypatch.setattr(os, write.__name__, disk.failing(write))
     with guarded.refuses(NoSpace, STAGING, os.strerror(number), "free some space"):
         mirror.import_model("new")
     disk.left = None

@@ -113,7 +113,8 @@ class Steps:
         mock.patch.object(staging, "allocate", self._call("allocate", staging.allocate, 2)).start()
         mock.patch.object(os, "open", self._open(os.open)).start()
         mock.patch.object(os, "dup", self._dup(os.dup)).start()
-        mock.patch.object(os, "pwrite", self._pwrite(os.pwrite)).start()
+        mock.patch.object(os, "pwrite", self._write_at(os.pwrite)).start()
+        mock.patch.object(os, "pwritev", self._write_at(os.pwritev)).start()
         mock.patch.object(builtins, "open", self._file(io.open)).start()
         mock.patch.object(io, "open", builtins.open).start()  # which is what os.fdopen() calls
         mock.patch.object(URLLib3Session, "send", self._send(URLLib3Session.send)).start()
@@ -151,17 +152,18 @@ class Steps:
 
         return call
 
-    def _pwrite(self, function: Callable[[int, Any, int], int]) -> Callable[[int, Any, int], int]:
+    def _write_at(self, function: Callable[[int, Any, int], int]) -> Callable[[int, Any, int], int]:
         def call(descriptor: int, content: Any, position: int) -> int:
             name = self._called(descriptor)
             if name.endswith(".part") and position % PART:  # where this begins, chance says: see `torn`
                 return function(descriptor, content, position)
-            half = bytes(content)[: len(content) // 2]
+            whole = b"".join(content) if isinstance(content, list) else bytes(content)
+            half = whole[: len(whole) // 2]
             return int(
                 self.take(
                     f"pwrite {name} {position}",
                     lambda: function(descriptor, content, position),
-                    lambda: function(descriptor, half, position),
+                    lambda: function(descriptor, [half] if isinstance(content, list) else half, position),
                 )
             )
 
