@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 StateT = TypeVar("StateT")
 
 
-class InferenceMethods(Methods):
-    """Methods that run a model."""
+class WholeReplies(Methods):
+    """Methods that run a model and return when it is done. A fleet answers them, too."""
 
     def chat(
         self,
@@ -103,48 +103,6 @@ class InferenceMethods(Methods):
         reply = self._calls.reply(inference.chat, _chat_reply, request, call, Repeat.INFERENCE)
         check_prompt(request, reply)
         return reply
-
-    def chat_stream(
-        self,
-        model: str,
-        messages: str | Sequence[Mapping[str, Any] | Message] | None,
-        *,
-        tools: Sequence[Mapping[str, Any] | Tool] | None = None,
-        format: str | Mapping[str, Any] | None = None,  # noqa: A002 - the API's name
-        options: Mapping[str, Any] | Options | None = None,
-        keep_alive: KeepAlive | None = None,
-        think: bool | str | None = None,
-        truncate: bool | None = None,
-        shift: bool | None = None,
-        logprobs: bool | None = None,
-        top_logprobs: int | None = None,
-        debug_render_only: bool | None = None,
-        **call: Unpack[BodyOptions],
-    ) -> ChatStream:
-        """Continue a conversation and return the reply while it is generated.
-
-        The arguments are those of `chat`. The server is asked at once, so that what it refuses is
-        raised here; the events come when the stream is iterated, and ``stream.reply`` is in the end
-        what `chat` would have returned.
-        """
-        request = arguments.chat_request(
-            messages,
-            {
-                "model": model,
-                "tools": tools,
-                "format": format,
-                "options": options,
-                "keep_alive": keep_alive,
-                "think": think,
-                "truncate": truncate,
-                "shift": shift,
-                "logprobs": logprobs,
-                "top_logprobs": top_logprobs,
-                "_debug_render_only": debug_render_only,
-            },
-            call.pop("extra_body", None),
-        )
-        return ChatStream(*self._opened(inference.chat, ChatState, request, call))
 
     def generate(
         self,
@@ -221,6 +179,99 @@ class InferenceMethods(Methods):
         check_prompt(request, reply)
         return reply
 
+    def embed(
+        self,
+        model: str,
+        input: str | Sequence[str] | None,  # noqa: A002 - the API's name
+        *,
+        truncate: bool | None = None,
+        dimensions: int | None = None,
+        options: Mapping[str, Any] | Options | None = None,
+        keep_alive: KeepAlive | None = None,
+        **call: Unpack[BodyOptions],
+    ) -> EmbedReply:
+        """Turn texts into vectors.
+
+        Args:
+            model: Name of the model.
+            input: One text or several. None, empty text and an empty list only load the model.
+            truncate: Whether to cut texts that are longer than the context; otherwise they are refused.
+            dimensions: Length of the vectors, if shorter than the model's own. Ollama ignores it when
+                it is longer, and so do servers before 0.11.11 always.
+            options: Runtime options.
+            keep_alive: How long the model stays loaded afterwards.
+            **call: What every call takes, see `BodyOptions`.
+
+        Returns:
+            One vector per text in ``reply.embeddings``, in the order of the texts.
+        """
+        request = arguments.embed_request(
+            {
+                "model": model,
+                "input": input,
+                "truncate": truncate,
+                "dimensions": dimensions,
+                "options": options,
+                "keep_alive": keep_alive,
+            },
+            call.pop("extra_body", None),
+        )
+        reply = self._calls.reply(
+            inference.embed,
+            lambda result, status: all_embedded(EmbedReply(result, status), request.input_),
+            request,
+            call,
+            Repeat.EMBEDDING,
+        )
+        check_prompt(request, reply)
+        return reply
+
+
+class InferenceMethods(WholeReplies):
+    """Methods that run a model."""
+
+    def chat_stream(
+        self,
+        model: str,
+        messages: str | Sequence[Mapping[str, Any] | Message] | None,
+        *,
+        tools: Sequence[Mapping[str, Any] | Tool] | None = None,
+        format: str | Mapping[str, Any] | None = None,  # noqa: A002 - the API's name
+        options: Mapping[str, Any] | Options | None = None,
+        keep_alive: KeepAlive | None = None,
+        think: bool | str | None = None,
+        truncate: bool | None = None,
+        shift: bool | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        debug_render_only: bool | None = None,
+        **call: Unpack[BodyOptions],
+    ) -> ChatStream:
+        """Continue a conversation and return the reply while it is generated.
+
+        The arguments are those of `chat`. The server is asked at once, so that what it refuses is
+        raised here; the events come when the stream is iterated, and ``stream.reply`` is in the end
+        what `chat` would have returned.
+        """
+        request = arguments.chat_request(
+            messages,
+            {
+                "model": model,
+                "tools": tools,
+                "format": format,
+                "options": options,
+                "keep_alive": keep_alive,
+                "think": think,
+                "truncate": truncate,
+                "shift": shift,
+                "logprobs": logprobs,
+                "top_logprobs": top_logprobs,
+                "_debug_render_only": debug_render_only,
+            },
+            call.pop("extra_body", None),
+        )
+        return ChatStream(*self._opened(inference.chat, ChatState, request, call))
+
     def generate_stream(
         self,
         model: str,
@@ -270,53 +321,6 @@ class InferenceMethods(Methods):
             call.pop("extra_body", None),
         )
         return GenerateStream(*self._opened(inference.generate, GenerateState, request, call))
-
-    def embed(
-        self,
-        model: str,
-        input: str | Sequence[str] | None,  # noqa: A002 - the API's name
-        *,
-        truncate: bool | None = None,
-        dimensions: int | None = None,
-        options: Mapping[str, Any] | Options | None = None,
-        keep_alive: KeepAlive | None = None,
-        **call: Unpack[BodyOptions],
-    ) -> EmbedReply:
-        """Turn texts into vectors.
-
-        Args:
-            model: Name of the model.
-            input: One text or several. None, empty text and an empty list only load the model.
-            truncate: Whether to cut texts that are longer than the context; otherwise they are refused.
-            dimensions: Length of the vectors, if shorter than the model's own. Ollama ignores it when
-                it is longer, and so do servers before 0.11.11 always.
-            options: Runtime options.
-            keep_alive: How long the model stays loaded afterwards.
-            **call: What every call takes, see `BodyOptions`.
-
-        Returns:
-            One vector per text in ``reply.embeddings``, in the order of the texts.
-        """
-        request = arguments.embed_request(
-            {
-                "model": model,
-                "input": input,
-                "truncate": truncate,
-                "dimensions": dimensions,
-                "options": options,
-                "keep_alive": keep_alive,
-            },
-            call.pop("extra_body", None),
-        )
-        reply = self._calls.reply(
-            inference.embed,
-            lambda result, status: all_embedded(EmbedReply(result, status), request.input_),
-            request,
-            call,
-            Repeat.EMBEDDING,
-        )
-        check_prompt(request, reply)
-        return reply
 
     def _opened(
         self,
