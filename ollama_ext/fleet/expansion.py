@@ -1,0 +1,124 @@
+"""What a subscription to ``*`` means on a machine: exact subscriptions to the models that it has. Pure.
+
+A queue bound by a wildcard would get each request beside the model's own queue, and it would run twice. So
+``*`` is a list that is made anew from what Ollama has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ollama_ext.errors import InvalidArgument
+from ollama_ext.settings import Subscription
+
+from .topology import queue_name, same_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+#: Stands for every model, or every type.
+ANY: Final = "*"
+_EMBED: Final = ("embed",)
+_TEXT: Final = ("chat", "generate")
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that an Ollama has.
+
+    Attributes:
+        name: As the server lists it.
+        digest: Of its manifest, hexadecimal.
+        families: Of its architecture.
+        remote: Whether it is only a name here, and prompts go on to another host.
+    """
+
+    name: str
+    digest: str = ""
+    families: tuple[str, ...] = ()
+    remote: bool = False
+
+
+def is_wild(subscription: Subscription) -> bool:
+    """Whether a subscription stands for a list that depends on the machine."""
+    return ANY in (subscription.model, subscription.type)
+
+
+def types_of(model: Model, capabilities: Sequence[str] | None) -> tuple[str, ...]:
+    """Return which types of request a model is for.
+
+    Args:
+        model: The model.
+        capabilities: What ``/api/show`` says of it, or None: servers before 0.6.4 say nothing. Then the
+            families decide: those of BERT embed.
+    """
+    if capabilities is not None:
+        types = _EMBED if "embedding" in capabilities else ()
+        return types + (_TEXT if "completion" in capabilities else ())
+    return _EMBED if any("bert" in family for family in model.families) else _TEXT
+
+
+def expanded(
+    subscriptions: Iterable[Subscription],
+    models: Sequence[Model],
+    capabilities: Callable[[Model], Sequence[str] | None],
+    exchange: str,
+) -> tuple[list[Subscription], list[str]]:
+    """Return exact subscriptions for all, in their order, and notes on what was left out.
+
+    An exact subscription of the settings wins over one that a wildcard stands for. Models that run on another
+    host are left out: whoever wants prompts to leave this machine says so by name.
+
+    Args:
+        subscriptions: Those of the settings.
+        models: What the machine has.
+        capabilities: Asks what a model can do; called only where ``type`` is ``*``.
+        exchange: That of subscriptions which name none.
+    """
+    named = list(subscriptions)
+    exact = [each for each in named if not is_wild(each)]
+    taken = {_queue(each, exchange): each for each in exact}
+    found: list[Subscription] = []
+    notes: list[str] = []
+    for subscription in named:
+        if not is_wild(subscription):
+            found.append(subscription)
+            continue
+        for model in models:
+            if subscription.model == ANY:
+                if model.remote:
+                    continue
+            elif not same_model(subscription.model, model.name):
+                continue
+            name = model.name if subscription.model == ANY else subscription.model
+            types = (subscription.type,) if subscription.type != ANY else types_of(model, capabilities(model))
+            for kind in types:
+                each = msgspec.structs.replace(subscription, type=kind, model=name)
+                try:
+                    queue = _queue(each, exchange)
+                except InvalidArgument as error:
+                    notes.append(f"{name} is left out: {error.message}")
+                    continue
+                other = taken.get(queue)
+                if other is not None:
+                    if not same_model(other.model, name):
+                        notes.append(f"{name} is left out: {other.model} has its queue {queue}")
+                    continue
+                if any(_same(each, known, exchange) for known in exact):
+                    continue
+                taken[queue] = each
+                found.append(each)
+    return found, notes
+
+
+def _queue(subscription: Subscription, exchange: str) -> str:
+    return queue_name(subscription.type, subscription.model, subscription.exchange or exchange)
+
+
+def _same(one: Subscription, other: Subscription, exchange: str) -> bool:
+    return (
+        one.type == other.type
+        and (one.exchange or exchange) == (other.exchange or exchange)
+        and same_model(one.model, other.model)
+    )

@@ -1,0 +1,106 @@
+"""The one thread on which everything of pika happens, and how other threads reach it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVarTuple, Unpack
+
+from pika.adapters.select_connection import IOLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Ts = TypeVarTuple("Ts")
+
+log = logging.getLogger(__name__)
+
+
+class Loop:
+    """An I/O loop on a thread of its own.
+
+    An exception that leaves a callback would end pika's loop, and with it every connection, in silence. So
+    all callbacks go through `guarded`: what they raise is logged and counted, and the loop goes on.
+
+    Attributes:
+        failures: How many callbacks raised. Each is a bug, of ours or of pika's.
+        broken: Called when one of pika's own has raised: connections may be in any state.
+        ticked: When the loop last ran its clock, by `time.monotonic`.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Prepare the loop; it runs from `start` on."""
+        self.pika: IOLoop = IOLoop()
+        self.failures = 0
+        self.broken: list[Callable[[], object]] = []
+        self.ticked = monotonic()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def call(self, function: Callable[[Unpack[Ts]], object], *args: Unpack[Ts]) -> None:
+        """Have a function called on the loop's thread, soon; from any thread. After the end it is dropped."""
+        with self._lock:
+            if not self._closed:
+                self.pika.add_callback_threadsafe(lambda: self.guarded(function, *args))
+
+    def later(self, seconds: float, function: Callable[[Unpack[Ts]], object], *args: Unpack[Ts]) -> Any:
+        """Have a function called in some seconds; on the loop's thread only. Returns what `forget` takes."""
+        return self.pika.call_later(seconds, lambda: self.guarded(function, *args))
+
+    def forget(self, timer: Any) -> None:
+        """Forget a call that was to come later, if it has not come yet."""
+        self.pika.remove_timeout(timer)
+
+    def guarded(self, function: Callable[[Unpack[Ts]], object], *args: Unpack[Ts]) -> None:
+        """Call a function; log what it raises."""
+        try:
+            function(*args)
+        except Exception:
+            self.failures += 1
+            log.exception("a callback of the fleet's I/O thread failed; it goes on")
+
+    def stop(self) -> None:
+        """End the loop, from any thread; what was posted before is still done."""
+        self.call(self.pika.stop)
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Wait for the end of the thread; return whether it has ended."""
+        return self._ended.wait(seconds)
+
+    @property
+    def here(self) -> bool:
+        """Whether the caller is on the loop's thread."""
+        return threading.current_thread() is self._thread
+
+    def _tick(self) -> None:
+        self.ticked = monotonic()
+        self.later(1.0, self._tick)
+
+    def _run(self) -> None:
+        try:
+            self._tick()
+            while not self._run_once():
+                for mend in self.broken:
+                    self.guarded(mend)
+        finally:
+            with self._lock:
+                self._closed = True
+            self.pika.close()
+            self._ended.set()
+
+    def _run_once(self) -> bool:
+        """Run until the loop is stopped; return whether it was, and did not fail."""
+        try:
+            self.pika.start()
+        except Exception:
+            self.failures += 1
+            log.exception("the AMQP client failed; its connections are made anew")
+            return False
+        return True

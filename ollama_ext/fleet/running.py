@@ -1,0 +1,283 @@
+"""What a job thread does with one delivery: read it, run it on Ollama, and judge how it ended.
+
+A thread touches no broker and none of the worker's state: it takes an `Assignment` and gives a `Verdict`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import threading
+import uuid
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from ollama_ext.cancel import CancelToken
+from ollama_ext.timeouts import Timeouts
+
+from .dispatch import run_request
+from .faults import Fault
+from .messages import Envelope, Refusal, error_body, parse_request, reply_body
+from .messages.shapes import text_of
+from .topology import reply_refused
+from .watching import probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ollama_ext.client import Client
+    from ollama_ext.settings import Settings, Subscription
+
+    from .dispatch import Outcome
+    from .jobs import Job
+    from .messages import Request
+
+log = logging.getLogger(__name__)
+
+# Seconds; what a limit of the caller's may be at least, so that a run can end in order.
+_LEAST: Final = 0.001
+
+
+class Assignment:
+    """One job, on its way to a thread and back.
+
+    Attributes:
+        job: What was delivered.
+        subscription: What it was taken for.
+        attempt: Which delivery of the request this is, counted from 1.
+        arrived: When it was started, in seconds of `time.monotonic`.
+        cancel: Ends its inference.
+        caller_gone: Whether that is because nobody waits for the reply any more.
+        reply_to: Where the reply goes to, once its thread has read that; None until then, or for nowhere.
+        looked: When somebody last looked whether the caller is still there.
+    """
+
+    __slots__ = (
+        "arrived",
+        "attempt",
+        "caller_gone",
+        "cancel",
+        "job",
+        "looked",
+        "reply_to",
+        "subscription",
+    )
+
+    def __init__(self, job: Job, subscription: Subscription, attempt: int, arrived: float) -> None:
+        """Keep what belongs together."""
+        self.job = job
+        self.subscription = subscription
+        self.attempt = attempt
+        self.arrived = arrived
+        self.cancel = CancelToken()
+        self.caller_gone = False
+        self.reply_to: str | None = None
+        self.looked = -math.inf
+
+
+class Fate(Enum):
+    """What is to become of a request."""
+
+    REPLY = "reply"
+    """It is answered, if it says where to."""
+
+    DEAD = "dead"
+    """It is copied to the dead-letter queue, then answered: no machine could do it."""
+
+    REQUEUE = "requeue"
+    """It goes back into its queue: this machine could not do it."""
+
+    MISSING = "missing"
+    """It goes back into its queue: this machine has not the model."""
+
+    DROP = "drop"
+    """It is acknowledged and not answered: nobody waits, or the answer may not go where it should."""
+
+    LEAVE = "leave"
+    """Nothing: the worker is stopping, and the broker has it back when the connection closes."""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job ended.
+
+    Attributes:
+        fate: What is to become of it.
+        reply_to: Where the reply goes to, or None.
+        body: Of the reply.
+        correlation_id: Its property, or None.
+        code: Of the error, or None after a success.
+        why: What went wrong, for the log.
+        machine: Whether it was the machine's failure; False: it has served. None: it says nothing of it.
+        sick: Whether a probe of the machine failed afterwards.
+        patience: Seconds from the delivery for which the caller waits, or None.
+        run: Identifies the inference.
+        load_ms: Milliseconds until the model was ready.
+        run_ms: Milliseconds of the run.
+    """
+
+    fate: Fate
+    reply_to: str | None = None
+    body: bytes = b""
+    correlation_id: str | None = None
+    code: str | None = None
+    why: str = ""
+    machine: bool | None = None
+    sick: bool = False
+    patience: float | None = None
+    run: str = ""
+    load_ms: int = 0
+    run_ms: int = 0
+
+
+class Runner:
+    """Does assignments. One for all threads of a worker."""
+
+    def __init__(self, settings: Settings, client: Client, exchanges: Sequence[str]) -> None:
+        """Take note of the limits, of the Ollama, and of the exchanges whose queues no reply may go to."""
+        self._worker, self._ollama = settings.worker, settings.ollama
+        self._client = client.with_options(retry=None)  # the queue is what tries again
+        self._exchanges = exchanges
+
+    def run(self, assignment: Assignment) -> Verdict:
+        """Do one. Never raises: a bug of ours is answered, too."""
+        try:
+            return self._run(assignment)
+        except Exception as error:
+            log.exception("a request could not be handled")
+            known = Envelope(reply_to=text_of(assignment.job.delivery.properties.reply_to))
+            refusal = known.refused("internal", f"the worker failed: {type(error).__name__}")
+            return self._answer(refusal, error_body(refusal), code=refusal.code, why=refusal.message)
+
+    def _run(self, assignment: Assignment) -> Verdict:
+        delivery, worker = assignment.job.delivery, self._worker
+        request = parse_request(
+            delivery.body, delivery.properties, assignment.subscription, max_bytes=worker.max_request_bytes
+        )
+        if request.reply_to is not None:
+            reason = reply_refused(request.reply_to, worker.reply_to_allow, self._exchanges)
+            if reason is not None:
+                return Verdict(fate=Fate.DROP, code="reply_to", why=f"{reason} (see worker.reply_to_allow)")
+        if isinstance(request, Refusal):
+            return self._answer(request, error_body(request), code=request.code, why=request.message)
+        assignment.reply_to = request.reply_to
+        if assignment.attempt > worker.max_deliveries:
+            why = "each worker that took it ended, or lost its connection, before it could answer"
+            return self._given_up(assignment, request, None, {"why": why})
+        return self._judged(assignment, request)
+
+    def _judged(self, assignment: Assignment, request: Request) -> Verdict:
+        limit = self._worker.job_limit
+        if request.run_limit is not None:
+            limit = max(min(limit, request.run_limit), _LEAST)
+        outcome = run_request(
+            request.body,
+            self._client,
+            assignment.subscription,
+            cancel=assignment.cancel,
+            timeout=Timeouts(
+                first_byte=self._ollama.first_token, between=self._ollama.between_tokens, total=limit
+            ),
+            retry=None,
+        )
+        fault, sick = outcome.fault, False
+        if fault in (Fault.MACHINE, Fault.UNSURE):
+            failed = probe(self._client, assignment.subscription, self._ollama.first_token, assignment.cancel)
+            sick = failed is not None
+            if fault is Fault.UNSURE:
+                fault = Fault.MACHINE if sick else Fault.CALLER
+        if fault is not None and assignment.cancel.cancelled:
+            fault, sick = Fault.CANCELLED, False
+        why = "" if outcome.error is None else str(outcome.error["message"])
+        known: dict[str, Any] = {
+            "why": why,
+            "machine": {None: False, Fault.MACHINE: True}.get(fault),
+            "sick": sick,
+            "run": uuid.uuid4().hex,
+        }
+        match fault:
+            case Fault.CANCELLED if assignment.caller_gone:
+                return Verdict(fate=Fate.DROP, code="cancelled", **known | {"why": "its caller has gone"})
+            case Fault.CANCELLED:
+                return Verdict(fate=Fate.LEAVE, code="cancelled", **known | {"why": "the worker stops"})
+            case Fault.MACHINE | Fault.MODEL_MISSING:
+                late = outcome.total_ms >= limit * 1000
+                if assignment.attempt < self._worker.max_deliveries and not late:
+                    return Verdict(fate=Fate.REQUEUE if fault is Fault.MACHINE else Fate.MISSING, **known)
+                return self._given_up(assignment, request, outcome, known, late=late)
+            case _:
+                return self._answer(
+                    request,
+                    reply_body(request, outcome, max_bytes=self._worker.max_reply_bytes),
+                    code=None if outcome.error is None else outcome.error["code"],
+                    load_ms=outcome.load_ms,
+                    run_ms=outcome.total_ms,
+                    **known,
+                )
+
+    def _given_up(
+        self,
+        assignment: Assignment,
+        request: Request,
+        outcome: Outcome | None,
+        known: dict[str, Any],
+        *,
+        late: bool = False,
+    ) -> Verdict:
+        """Answer a request that no machine could do. What Ollama said of it, if it said anything, goes along."""
+        code = "deadline_expired" if late else "delivery_limit"
+        times = f"given up after {assignment.attempt} of {self._worker.max_deliveries} deliveries"
+        refusal = request.refused(code, f"{times}; the last failure: {known['why']}")
+        if outcome is None or outcome.result is None:
+            body = error_body(refusal, max_bytes=self._worker.max_reply_bytes)
+        else:
+            error = {"code": code, "message": refusal.message, "retryable": False}
+            if outcome.fault is Fault.MODEL_MISSING and outcome.error is not None:
+                error = outcome.error
+            body = reply_body(
+                request,
+                msgspec.structs.replace(outcome, error=error),
+                max_bytes=self._worker.max_reply_bytes,
+            )
+        return self._answer(request, body, fate=Fate.DEAD, code=code, **known)
+
+    def _answer(
+        self, request: Request | Refusal, body: bytes, *, fate: Fate = Fate.REPLY, **known: Any
+    ) -> Verdict:
+        return Verdict(
+            fate=fate,
+            reply_to=request.reply_to,
+            body=body,
+            correlation_id=request.correlation_property,
+            patience=request.patience,
+            **known,
+        )
+
+
+class Threads:
+    """Threads that do one thing after the other. Daemons: a stop does not wait for a server that hangs."""
+
+    def __init__(self, count: int, name: str) -> None:
+        """Start them."""
+        self._tasks: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
+            for number in range(1, count + 1)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, task: Callable[[], object]) -> None:
+        """Have a function called, which must not raise."""
+        self._tasks.put(task)
+
+    def end(self) -> None:
+        """Let each thread end when it has nothing more to do."""
+        for _ in self._threads:
+            self._tasks.put(None)
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()
