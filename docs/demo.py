@@ -2,8 +2,9 @@
 
 Runs on the Ollama at ``$OLLAMA_HOST`` or the default address if one answers (read-only, with the
 smallest model that can do the step), else on a scripted server that replays recorded exchanges. Then a
-model goes to an S3 server that is started for it, and from there into a fresh model directory. Each step
-says what it used. Nothing is changed, nothing is left behind.
+model goes to an S3 server that is started for it, and from there into a fresh model directory; and workers
+answer calls over a RabbitMQ that is started for them, if its programs are there. Each step says what it used.
+Nothing is changed, nothing is left behind.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
+from demo_fleet import FleetDemo
 from rich.console import Console
 from rich.table import Table
 
@@ -312,6 +314,30 @@ class MirrorDemo:
         return f"{checked.blobs_good} blobs good, same digest as the original", self.label
 
 
+Steps = dict[str, "Callable[[], tuple[str, str]]"]
+
+
+def _mirror_steps(demo: Demo, stack: ExitStack) -> Steps:
+    mirror = MirrorDemo(demo.console, stack)
+    return {
+        "Publish a model to S3": mirror.publish,
+        "List the bucket": mirror.list_bucket,
+        "Import into a fresh store": mirror.fetch,
+        "Verify it there": mirror.verify,
+    }
+
+
+def _fleet_steps(demo: Demo, stack: ExitStack) -> Steps:
+    chat = next((name for name, capabilities in demo.models if "completion" in capabilities), None)
+    real = None if chat is None else (demo.real.host, chat)
+    fleet = FleetDemo(demo.console, real, stack)
+    return {
+        "Ask the fleet": fleet.call,
+        "Embed a long list": fleet.embed,
+        "Cut every connection": fleet.cut,
+    }
+
+
 def main() -> int:
     """Run the steps; return 0 if all went well."""
     console = Console(soft_wrap=True)
@@ -329,19 +355,16 @@ def main() -> int:
             "Embeddings": demo.embeddings,
             "Errors": demo.errors,
         }
-        try:
-            mirror = MirrorDemo(console, stack)
-        except FileNotFoundError as error:
-            table.caption = f"Not done: models in S3. {error}"
-        except OllamaError as error:
-            table.caption, failed = f"Failed: models in S3. {error}", True
-        else:
-            steps |= {
-                "Publish a model to S3": mirror.publish,
-                "List the bucket": mirror.list_bucket,
-                "Import into a fresh store": mirror.fetch,
-                "Verify it there": mirror.verify,
-            }
+        captions: list[str] = []
+        for what, part in (("models in S3", _mirror_steps), ("the fleet", _fleet_steps)):
+            try:
+                steps |= part(demo, stack)
+            except FileNotFoundError as error:
+                captions.append(f"Not done: {what}. {error}")
+            except OllamaError as error:
+                captions.append(f"Failed: {what}. {error}")
+                failed = True
+        table.caption = "\n".join(captions) or None
         for title, step in steps.items():
             console.rule(title, align="left")
             started = time.perf_counter()

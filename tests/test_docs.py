@@ -1,7 +1,8 @@
 """Every Python block of the README and of the pages in docs/ runs as it stands.
 
 Ollama is played by the scripted server, and S3 by moto with two models in its bucket, one of which the model
-directory has as well; the addresses that a block spells out are replaced by theirs, nothing else is.
+directory has as well; the addresses that a block spells out are replaced by theirs, nothing else is. Blocks that
+need a broker are run in tests/fleet/broker.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import os
 import re
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from docs_blocks import ALIASES, PAGES, blocks, needs_broker
 from model_stores import make_model, put_model
 from s3_servers import S3Server, moto_s3
 
@@ -21,25 +22,11 @@ from ollama_ext.testing import FakeOllama
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TREE = Path(__file__).resolve().parent.parent
-PAGES = [TREE / "README.md", *sorted((TREE / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ALIASES = {"llama3.2": "smol-tools", "qwen3": "smol-think", "all-minilm": "all-minilm:l6-v2"}
-
-
-def blocks() -> dict[str, str]:
-    """Return the code of every block under the page and line where it starts."""
-    found: dict[str, str] = {}
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for match in BLOCK.finditer(text):
-            line = text.count("\n", 0, match.start(1)) + 1
-            found[f"{page.name}:{line}"] = match[1]
-    return found
+BLOCKS = {place: code for place, code in blocks().items() if not needs_broker(code)}
 
 
 def test_the_readme_shows_code() -> None:
-    assert sum(place.startswith("README") for place in blocks()) >= 8
+    assert sum(place.startswith("README") for place in BLOCKS) >= 8
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +39,7 @@ def moto() -> Iterator[S3Server]:
         yield server
 
 
-@pytest.mark.parametrize("code", blocks().values(), ids=blocks())
+@pytest.mark.parametrize("code", BLOCKS.values(), ids=BLOCKS)
 def test_a_block_of_the_docs_runs(
     code: str, moto: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -7,6 +7,8 @@ transfers     pull, push, create
 inference     chat, embed
 mirror        list, import, publish, verify, diff, prune, export of models in S3; with mirror_options,
               mirror_progress, mirror_results, and mirror_check: does Ollama see what was imported?
+fleet         worker, call, check, definitions: a fleet of machines behind RabbitMQ; with fleet_worker, which
+              `python -m ollama_ext.fleet` uses too, where [cli] is not installed
 doctor        is the server all right?
 """
 

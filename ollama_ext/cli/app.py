@@ -39,8 +39,8 @@ app: typer.Typer = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     epilog=(
-        "Exit codes: 0 done; 1 the server refused or failed; 2 wrong usage; 3 no server, no bucket, or a "
-        "time-out; 4 no such model; 130 ended by Ctrl-C; 141 whoever read the output has left."
+        "Exit codes: 0 done; 1 the server refused or failed; 2 wrong usage; 3 no server, bucket or "
+        "broker, or a time-out; 4 no such model; 130 ended by Ctrl-C; 141 whoever read the output has left."
     ),
 )
 
@@ -116,11 +116,13 @@ def verb(
 
         @wraps(function)
         def run_verb(**arguments: Any) -> None:
-            told = {key: arguments.pop(key, default) for key, (_, default) in _COMMON.items()}
+            told: dict[str, Any] = {key: default for key, (_, default) in _COMMON.items()}
+            told |= {key: arguments.pop(key) for key in common}
             for group, (kind, names) in groups.items():
                 arguments[group] = kind(**{name: arguments.pop(name) for name in names})
             verbose = told["verbose"]
-            logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(message)s")
+            if "verbose" in common:  # a verb without it logs in its own way
+                logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(message)s")
             session = Session(told["host"], told["timeout"], json=told["json"], no_retry=told["no_retry"])
             _guarded(lambda: function(session, **arguments), verbose=verbose)
 
@@ -166,12 +168,20 @@ def _guarded(work: Callable[[], None], *, verbose: bool) -> None:
 
 def exit_code(error: OllamaError) -> int:
     """Return the exit code for an error."""
+    from ollama_ext.fleet.errors import (  # noqa: PLC0415 - the fleet is not everyone's
+        BrokerBlocked,
+        BrokerUnreachable,
+        ModelNotServed,
+    )
+
     match error:
         case InvalidArgument():
             return USAGE
-        case ConnectionFailed() | OllamaTimeout() | BucketUnreachable():
+        case (
+            ConnectionFailed() | OllamaTimeout() | BucketUnreachable() | BrokerUnreachable() | BrokerBlocked()
+        ):
             return UNREACHABLE
-        case ModelNotFound() | ModelMissing():
+        case ModelNotFound() | ModelMissing() | ModelNotServed():
             return NOT_FOUND
         case Cancelled():
             return INTERRUPTED
@@ -207,7 +217,7 @@ def root(
 
 def run() -> int:
     """Run the command of this process; return its exit code."""
-    for name in ("models", "inference", "transfers", "mirror", "doctor"):
+    for name in ("models", "inference", "transfers", "mirror", "fleet", "doctor"):
         import_module(f"ollama_ext.cli.{name}")  # each adds its verbs
 
     try:

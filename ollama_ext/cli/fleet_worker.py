@@ -61,16 +61,14 @@ def provider(settings: Settings) -> Callable[[str], None] | None:
     if not settings.default_models:
         return None
     if settings.s3 is None:
-        raise SettingsError.of(
-            ["default_models are fetched from a bucket: name it as s3.bucket, or leave them out"]
+        raise SettingsError(
+            "default_models are fetched from a bucket: name it as s3.bucket, or leave them out"
         )
     if not parse_host(settings.ollama.host).is_loopback:
-        raise SettingsError.of(
-            [
-                f"default_models are imported into the store of this machine, and ollama.host "
-                f"({settings.ollama.host}) is another one: run the worker there, or leave default_models out and "
-                "give that Ollama its models some other way (ollama-ext mirror import, on that machine)"
-            ]
+        raise SettingsError(
+            f"default_models are imported into the store of this machine, and ollama.host "
+            f"({settings.ollama.host}) is another one: run the worker there, or leave default_models out and "
+            "give that Ollama its models some other way (ollama-ext mirror import, on that machine)"
         )
     from ollama_ext.s3 import Mirror  # noqa: PLC0415 - only where there is a bucket
 

@@ -17,8 +17,13 @@ from .app import Session, complete_model, verb
 from .models import duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ollama_ext.client import Client
+    from ollama_ext.replies import EmbedReply
     from ollama_ext.usage import Usage
+
+    from .output import Output
 
 _Model = Annotated[
     str, typer.Argument(metavar="MODEL", autocompletion=complete_model, help="Name of the model.")
@@ -59,7 +64,7 @@ def chat(
     }
     history: list[dict[str, Any]] = [] if system is None else [{"role": "system", "content": system}]
     with session.client() as client:
-        asked = _asked(prompt)
+        asked = asked_for(prompt)
         if asked is None:
             _converse(session, client, model, history, settings, stats=stats)
             return
@@ -69,8 +74,8 @@ def chat(
         _answer(session, client, model, [*history, message], settings, stats=stats)
 
 
-def _asked(prompt: list[str] | None) -> str | None:
-    """Return what is asked, or None for a conversation."""
+def asked_for(prompt: list[str] | None) -> str | None:
+    """Return what is asked, by words, what is piped in, or both; None if there is neither, on a terminal."""
     words = " ".join(prompt or [])
     if sys.stdin.isatty():
         return words or None
@@ -195,18 +200,23 @@ def embed(
         raise InvalidArgument("nothing to embed: pass texts, or pipe lines in", argument="texts")
     with session.client() as client:
         reply = client.embed(model, lines, dimensions=dimensions, keep_alive=duration(keep_alive))
-    if session.output.json:
-        session.output.data(reply.result)
-    elif session.output.terminal:
+    tell_vectors(session.output, lines, reply)
+
+
+def tell_vectors(output: Output, texts: Sequence[str], reply: EmbedReply) -> None:
+    """Write vectors: a table on a terminal, a line of JSON for each in a pipe."""
+    if output.json:
+        output.data(reply.result)
+    elif output.terminal:
         rows = [
             (
                 text,
                 str(len(vector)),
                 " ".join(f"{number:+.4f}" for number in vector[:_SHOWN_NUMBERS]) + " ...",
             )
-            for text, vector in zip(lines, reply.embeddings, strict=True)
+            for text, vector in zip(texts, reply.embeddings, strict=True)
         ]
-        session.output.table(("TEXT", "NUMBERS", "THE FIRST"), rows)
+        output.table(("TEXT", "NUMBERS", "THE FIRST"), rows)
     else:
         for vector in reply.embeddings:
-            session.output.data(vector)
+            output.data(vector)

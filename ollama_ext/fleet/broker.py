@@ -6,7 +6,7 @@ import platform
 import re
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -29,6 +29,16 @@ _CONNECT, _OPEN = 5.0, 15.0
 # RabbitMQ resets a connection whose client properties are much longer, and pika takes that for a refusal.
 _LONGEST_PROPERTIES: Final = 2048
 
+# What pika makes of a connection that ends while it is being opened; and what a broker says that refuses us.
+_GUESSES: Final = (
+    exceptions.IncompatibleProtocolError,
+    exceptions.ProbableAuthenticationError,
+    exceptions.ProbableAccessDeniedError,
+)
+_REFUSALS: Final = frozenset({403, 530})
+
+Kind = Literal["", "login", "vhost", "plain", "tls", "certificate"]
+
 
 class Reason(msgspec.Struct, frozen=True):
     """Why a connection or a channel could not be had, or ended.
@@ -37,11 +47,14 @@ class Reason(msgspec.Struct, frozen=True):
         text: What happened, and what to do about it. Without secrets.
         code: The AMQP reply code, or None where the connection broke.
         final: Whether trying again is in vain until somebody changes something.
+        kind: What was refused, where that is known: us (``login``), the virtual host, plain text where TLS is
+            spoken (``plain``), TLS where it is not or not without our certificate, the broker's certificate.
     """
 
     text: str
     code: int | None = None
     final: bool = False
+    kind: Kind = ""
 
     def error(self) -> FleetError:
         """Return it as an error to raise."""
@@ -56,6 +69,11 @@ def addresses(settings: AmqpSettings) -> list[str]:
 def user_of(url: str) -> str:
     """Return the user that a URL logs in with."""
     return unquote(urlsplit(url).username or "guest")
+
+
+def vhost_of(url: str) -> str:
+    """Return the virtual host that a URL names."""
+    return unquote(urlsplit(url).path[1:]) or "/"
 
 
 def parameters(settings: AmqpSettings, name: str, told: Mapping[str, str]) -> list[pika.ConnectionParameters]:
@@ -81,9 +99,9 @@ def _parameters(
     return pika.ConnectionParameters(
         host=host,
         port=parts.port or (5671 if tls else 5672),
-        virtual_host=unquote(parts.path[1:]) if len(parts.path) > 1 else "/",
+        virtual_host=vhost_of(url),
         credentials=_credentials(parts.username, parts.password, settings),
-        ssl_options=pika.SSLOptions(_tls(settings), host) if tls else None,
+        ssl_options=pika.SSLOptions(tls_context(settings), host) if tls else None,
         heartbeat=settings.heartbeat,
         connection_attempts=1,  # the link tries again, and says so
         socket_timeout=_CONNECT,
@@ -112,7 +130,12 @@ def _text_of(file: str | Path) -> str:
         raise BrokerUnreachable(f"cannot read {file}: {reason}") from None
 
 
-def _tls(settings: AmqpSettings) -> ssl.SSLContext:
+def tls_context(settings: AmqpSettings) -> ssl.SSLContext:
+    """Return whom a connection trusts, and which certificate of ours it shows.
+
+    Raises:
+        BrokerUnreachable: The files cannot be used.
+    """
     try:
         context = ssl.create_default_context(cafile=_path(settings.ca_file))
         if settings.cert_file is not None:
@@ -160,42 +183,76 @@ def reason_of(reason: BaseException, address: str = "the broker", user: str = ""
         return Reason(str(cause))
     if isinstance(cause, exceptions.ConnectionClosed | exceptions.ChannelClosed):
         return _closed(cause.reply_code, cause.reply_text, address, who)
-    return _refused(cause, address, who) or _broken(cause, address)
+    return _unopened(cause, address, who) or _refused(cause, address, who) or _broken(cause, address)
+
+
+def _unopened(cause: BaseException, address: str, who: str) -> Reason | None:
+    """Return how a connection ended while it was being opened, or None if it is not about that.
+
+    Pika guesses from how far it had come, and keeps what it saw as a text. But a broker that refuses says so
+    (`ConnectionClosedByBroker`); one that just went may be restarting, and so may the network.
+    """
+    if isinstance(cause, exceptions.ConnectionOpenAborted | ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return Reason(f"{address} did not answer in time, or hung up, while the connection was being opened")
+    if not isinstance(cause, _GUESSES):
+        return None
+    closed = re.search(r"ConnectionClosedByBroker: \((\d+)\) '?(.*)", str(cause), re.DOTALL)
+    if closed is not None and int(closed[1]) not in _REFUSALS:
+        return _closed(int(closed[1]), closed[2].rstrip("'\""), address, who)
+    if "StreamLostError" not in str(cause):
+        return None
+    if "SSLError" in str(cause) and "ALERT" in str(cause):
+        return Reason(
+            f"{address} ended TLS: it wants another certificate than ours, or one at all (amqp.cert_file)",
+            final=True,
+            kind="tls",
+        )
+    if isinstance(cause, exceptions.IncompatibleProtocolError):
+        return Reason(
+            f"{address} ended the connection before AMQP began: it is not up yet, or it is a port with TLS, for "
+            "which the URL begins with amqps://",
+            kind="plain",
+        )
+    return Reason(f"{address} ended the connection while it was being opened: it is not up yet, or going down")
 
 
 def _refused(cause: BaseException, address: str, who: str) -> Reason | None:
     """Return what somebody must change, or None if that is not it."""
-    text, code = "", None
+    code: int | None = None
+    kind: Kind
     match cause:
         case exceptions.ProbableAuthenticationError() | exceptions.AuthenticationError():
-            code = 403
+            code, kind = 403, "login"
             text = (
                 f"{address} refuses {who}: wrong password, no such user, or `guest` from another machine "
                 "(RabbitMQ lets guest in from its own machine only; make a user: rabbitmqctl add_user NAME)"
             )
         case exceptions.ProbableAccessDeniedError():
-            code = 530
+            code, kind = 530, "vhost"
             text = (
                 f"{address} does not let {who} into this virtual host: does it exist (rabbitmqctl add_vhost "
                 "NAME), and may the user use it (rabbitmqctl set_permissions)?"
             )
         case exceptions.IncompatibleProtocolError():
+            kind = "plain"
             text = (
                 f"{address} does not speak AMQP 0-9-1 here: for a port with TLS the URL begins with amqps://"
             )
         case ssl.SSLCertVerificationError():
+            kind = "certificate"
             text = (
                 f"the certificate of {address} is not trusted ({cause.verify_message}): name the file of its "
                 "authority as amqp.ca_file, and the host as it stands in the certificate"
             )
         case ssl.SSLError():
+            kind = "tls"
             text = (
                 f"no TLS with {address} ({cause.reason}): is it a port without TLS (amqp://), or does it "
                 "want a certificate (amqp.cert_file)?"
             )
         case _:
             return None
-    return Reason(text, code, final=True)
+    return Reason(text, code, final=True, kind=kind)
 
 
 def _broken(cause: BaseException, address: str) -> Reason:
@@ -215,6 +272,7 @@ def _closed(code: int, text: str, address: str, who: str) -> Reason:
                 f"({text})",
                 code,
                 final=True,
+                kind="login",
             )
         case 530:
             return Reason(
@@ -222,6 +280,7 @@ def _closed(code: int, text: str, address: str, who: str) -> Reason:
                 "and rabbitmqctl set_permissions -p NAME ...",
                 code,
                 final=True,
+                kind="vhost",
             )
         case 541:
             return Reason(f"{address} is starting, or failed ({text})", code)

@@ -6,6 +6,7 @@ lost. The broker deletes it when nobody has used it for a while.
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import secrets
@@ -14,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from .broker import user_of
-from .calls import Call, Calls, End, Send, Withdraw
+from .calls import RIGHTS, Call, Calls, End, Send, Withdraw
 from .errors import BrokerRefused, FleetError, ReplyRefused
 from .links import Link
 from .loop import Loop
@@ -44,8 +45,8 @@ _EXPIRES: Final = 1_800_000
 _ARGUMENTS: Final = {"x-queue-type": "classic", "x-expires": _EXPIRES}
 # Seconds between two looks at what has waited too long; and replies that may wait to be read.
 _TICK, _PREFETCH = 0.5, 256
-# Seconds that the end may take.
-_ENDING = 6.0
+# Seconds before a reply queue that was refused is asked for again, and that the end may take.
+_REFUSED, _ENDING = 2.0, 6.0
 
 
 class Waiting:
@@ -80,6 +81,7 @@ class Caller:
         self._post.events = self
         self._link = Link(self._loop, f"{name}: replies", settings, {}, self)
         self._channel: Channel | None = None
+        self._sending = self._listened = False  # requests go out; there is, or was, a reply queue
         self._calls = Calls()
         self._waiting: dict[str, Waiting] = {}
         self.reply_to: Final = reply_queue(user_of(settings.urls[0]), secrets.token_hex(8))
@@ -111,7 +113,9 @@ class Caller:
         self._loop.call(self._forget, waiting)
 
     def close(self) -> None:
-        """End; who still waits gets an error."""
+        """End; who still waits gets an error. In a process that was forked off, the connections are not ours."""
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             started, self._closed = self._started and not self._closed, True
         if not started:
@@ -157,8 +161,10 @@ class Caller:
                 case Withdraw(call):
                     self._post.withdraw(call.id)
                 case End(call, outcome):
+                    self._post.withdraw(call.id)
                     waiting = self._waiting.pop(call.id)
-                    waiting.outcome = outcome
+                    # Each thread raises an error of its own.
+                    waiting.outcome = copy.copy(outcome) if isinstance(outcome, FleetError) else outcome
                     waiting.ended()
 
     def _tick(self) -> None:
@@ -192,27 +198,29 @@ class Caller:
         """Declare the reply queue, and read it."""
         self._link.converse(Conversation(_declare(self.reply_to), self._declared))
 
-    def _declared(self, answer: Answer) -> None:
-        if not answer.ok:
-            self._do(
-                self._calls.refused(
-                    BrokerRefused(
-                        f"no reply queue: {answer.text}. A caller needs the rights that `ollama-ext fleet "
-                        "definitions --permissions` shows"
-                    )
-                )
-            )
+    def _declared(self, declared: tuple[bool, Answer]) -> None:
+        new, answer = declared
+        if answer.ok:
+            self._channel = self._link.channel(lambda channel: self._listen(channel, new), self._deaf)
             return
-        self._channel = self._link.channel(self._listen, self._deaf)
+        self._loop.later(_REFUSED, self._redeclare)
+        self._do(self._calls.refused(BrokerRefused(f"no reply queue: {answer.text}. {RIGHTS}")))
 
-    def _listen(self, channel: Channel) -> None:
+    def _listen(self, channel: Channel, new: bool) -> None:
         channel.consume(
             self.reply_to,
             _PREFETCH,
             lambda message: self._received(channel, message),
-            lambda: self._do(self._calls.ready()),
+            lambda: self._listening(new),
             lambda: self._again(channel),
         )
+
+    def _listening(self, new: bool) -> None:
+        if new and self._listened:
+            log.warning("the queue of the replies was gone: what was not answered is asked again")
+        self._listened = True
+        self._do(self._calls.ready(lost=new))
+        self._up()
 
     def _deaf(self, channel: Channel, reason: Reason) -> None:
         if channel is self._channel and self._link.is_open:
@@ -245,7 +253,9 @@ class Caller:
         self._channel = None
 
     def link_failed(self, reason: Reason) -> None:
-        """What was not sent cannot be."""
+        """Without a reply queue nothing is sent; if there is one, replies wait in it."""
+        if not self._listened:
+            self._calls.down(reason.text, monotonic())
         self._refused(reason)
 
     def link_blocked(self, on: bool) -> None:
@@ -259,16 +269,22 @@ class Caller:
 
     def post_up(self) -> None:
         """Requests go out."""
-        self._calls.up()
+        self._sending = True
+        self._up()
 
     def post_down(self, reason: Reason) -> None:
         """Requests wait."""
+        self._sending = False
         self._calls.down(reason.text, monotonic())
         self._refused(reason)
 
     def post_blocked(self, on: bool) -> None:
         """Requests wait, or go out again."""
         self._calls.blocked(on, monotonic())
+
+    def _up(self) -> None:
+        if self._sending and self._listened:
+            self._calls.up()
 
     def _refused(self, reason: Reason) -> None:
         if reason.final:
@@ -279,9 +295,11 @@ def _nothing() -> None:
     pass
 
 
-def _declare(queue: str) -> Generator[Question, Answer, Answer]:
+def _declare(queue: str) -> Generator[Question, Answer, tuple[bool, Answer]]:
+    """Return whether the queue was not there, and the answer to its declaration."""
+    there = yield QueueDeclare(queue, passive=True)
     answer = yield QueueDeclare(queue, dict(_ARGUMENTS))
-    return answer
+    return not there.ok, answer
 
 
 def _delete(queue: str) -> Generator[Question, Answer, Answer]:

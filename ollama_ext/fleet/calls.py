@@ -3,15 +3,26 @@
 A call is sent to a queue and, if no worker has ever made that queue, to the one of the model's other spelling.
 It ends with a reply, or with what became of its letter, or when it has waited too long for the broker. How long
 it may take in all is its thread's to watch; `forget` then takes it away.
+
+If the queue of the replies was lost, so may be the replies to what the broker had accepted: those calls are sent
+again. Their workers run them twice at worst, and one reply is dropped here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from .errors import BrokerBlocked, BrokerUnreachable, FleetBusy, FleetError, ModelNotServed, RequestTooLarge
+from .errors import (
+    BrokerBlocked,
+    BrokerRefused,
+    BrokerUnreachable,
+    FleetBusy,
+    FleetError,
+    ModelNotServed,
+    RequestTooLarge,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +30,8 @@ if TYPE_CHECKING:
     from .messages import Reply
     from .outbox import How
 
+#: What to do where a caller lacks a right.
+RIGHTS: Final = "A caller needs the rights that `ollama-ext fleet definitions --permissions` shows"
 # Seconds for which a call that the broker has not got yet waits: for a broker, and for one that is blocked.
 _UNREACHABLE, _BLOCKED = 10.0, 30.0
 
@@ -84,7 +97,7 @@ class Calls:
         """Start without calls, without a broker and without a reply queue."""
         self.strays = 0
         self._calls: dict[str, Call] = {}
-        self._ready = False  # there is a queue for replies
+        self._ready = False  # there is a queue for replies, or was once
         self._down: float | None = None  # since when there is no broker
         self._why = "no broker has answered yet"
         self._blocked: float | None = None  # since when it takes no messages
@@ -103,10 +116,13 @@ class Calls:
         """Nobody waits for it any more."""
         return [] if self._calls.pop(call.id, None) is None else [Withdraw(call)]
 
-    def ready(self) -> list[Action]:
-        """There is a queue for replies."""
+    def ready(self, *, lost: bool = False) -> list[Action]:
+        """There is a queue for replies; the one of before, unless that is ``lost``."""
         first, self._ready = not self._ready, True
-        return [Send(call) for call in self._calls.values()] if first else []
+        calls = list(self._calls.values())
+        if first:
+            return [Send(call) for call in calls]
+        return [self._again(call) for call in calls if lost and call.accepted]
 
     def up(self) -> None:
         """There is a broker to send to."""
@@ -149,10 +165,14 @@ class Calls:
                         ),
                     )
                 ]
+            case "refused" if "no exchange" in reason:
+                call.tried.append(call.queues.pop(0))
+                return [self._end(call, _not_served(call, "no worker has ever run here"))]
+            case "refused" if "ACCESS_REFUSED" in reason:
+                why = f"we may not publish requests: {reason}. {RIGHTS}"
+                return [self._end(call, BrokerRefused(why))]
             case "refused":
-                return [
-                    self._end(call, RequestTooLarge(f"the broker does not take the request: {reason or how}"))
-                ]
+                return [self._end(call, RequestTooLarge(f"the broker does not take it: {reason or how}"))]
             case "expired":
                 return [self._end(call, BrokerUnreachable(f"the request could not be sent: {self._why}"))]
 
@@ -177,13 +197,17 @@ class Calls:
                 ended += [Withdraw(call), self._end(call, BrokerBlocked(why))]
         return ended
 
+    def _again(self, call: Call) -> Send:
+        call.accepted = False
+        return Send(call)
+
     def _end(self, call: Call, outcome: Reply | FleetError) -> End:
         del self._calls[call.id]
         return End(call, outcome)
 
 
-def _not_served(call: Call) -> ModelNotServed:
-    tried = " and ".join(call.tried)
+def _not_served(call: Call, why: str = "") -> ModelNotServed:
+    tried = " and ".join(call.tried) + (f", and {why}" if why else "")
     return ModelNotServed(
         f"no worker serves {call.model!r}: there is no queue {tried}. Is it subscribed to under this name, and "
         "on this exchange and virtual host?",

@@ -11,7 +11,17 @@ from pika import spec
 
 from .broker import reason_of
 from .messages import Properties
-from .questions import Answer, ExchangeDeclare, Question, QueueBind, QueueDeclare, QueueDelete
+from .questions import (
+    Answer,
+    ExchangeDeclare,
+    Question,
+    QueueBind,
+    QueueDeclare,
+    QueueDelete,
+    QueueUnbind,
+    TryConsume,
+    TryPublish,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,9 +225,14 @@ class Channel:
             self._loop.guarded(answered, Answer(messages=counts[0], consumers=counts[1]))
 
         match question:
-            case ExchangeDeclare(exchange, passive):
+            case ExchangeDeclare(exchange, passive, arguments):
                 self._pika.exchange_declare(
-                    exchange, exchange_type="topic", durable=True, passive=passive, callback=yes
+                    exchange,
+                    exchange_type="topic",
+                    durable=True,
+                    passive=passive,
+                    arguments=arguments,
+                    callback=yes,
                 )
             case QueueDeclare(queue, arguments, passive):
                 self._pika.queue_declare(
@@ -225,8 +240,19 @@ class Channel:
                 )
             case QueueBind(queue, exchange, routing_key):
                 self._pika.queue_bind(queue, exchange, routing_key, callback=yes)
+            case QueueUnbind(queue, exchange, routing_key):
+                self._pika.queue_unbind(queue, exchange, routing_key, callback=yes)
             case QueueDelete(queue):
                 self._pika.queue_delete(queue, callback=yes)
+            case TryConsume(queue):
+                impossible = {"x-priority": "a number is wanted here"}
+                self._pika.basic_consume(queue, lambda *_: None, arguments=impossible, callback=yes)
+            case TryPublish(routing_key):
+                self.confirm(
+                    lambda: self.publish("", routing_key, b"", Properties()),
+                    lambda *_: answered(Answer()),
+                    lambda _returned: None,  # as it should; the confirmation follows
+                )
 
 
 class Message(msgspec.Struct, frozen=True):

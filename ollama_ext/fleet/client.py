@@ -220,14 +220,11 @@ class _QueuedCalls:
 
     # -- for `_Asked`
 
-    def take_slot(self, call: Begun) -> None:
+    def take_slot(self, call: Begun) -> _Slot:
         """Wait until one more request may be under way."""
         while not self._slots.acquire(timeout=_LOOK):
             _check(call)
-
-    def give_slot(self) -> None:
-        """Let another one begin."""
-        self._slots.release()
+        return _Slot(self._slots)
 
     def send(self, waiting: Waiting, ended: Callable[[], object]) -> None:
         """Send a request."""
@@ -263,6 +260,19 @@ class _QueuedCalls:
         )
 
 
+class _Slot:
+    """Room for one request, given back once: when it has ended or, if that is first, when nobody waits for it."""
+
+    def __init__(self, slots: threading.Semaphore) -> None:
+        self._slots = slots
+        self._given = threading.Lock()
+
+    def give(self) -> None:
+        """Let another request begin."""
+        if self._given.acquire(blocking=False):
+            self._slots.release()
+
+
 class _Asked:
     """One request and the thread that waits for its reply.
 
@@ -274,16 +284,21 @@ class _Asked:
         self.model = str(fields.get("model", ""))
         self._calls, self._kind, self._fields, self._call = calls, kind, fields, call
         self._waiting: Waiting | None = None
+        self._slot: _Slot | None = None
         self._over = threading.Event()
 
     def begin(self) -> None:
         """Send it, when there is room."""
         _check(self._call)
-        waiting = self._calls.letter(self._kind, dict(self._fields), self._call)
-        self._calls.take_slot(self._call)
-        self._over.clear()
-        self._waiting = waiting
-        self._calls.send(waiting, self._over.set)
+        slot = self._slot = self._calls.take_slot(self._call)
+        over = self._over = threading.Event()
+        waiting = self._waiting = self._calls.letter(self._kind, dict(self._fields), self._call)
+
+        def ended() -> None:
+            slot.give()  # here, because a long list waits for room before it waits for replies
+            over.set()
+
+        self._calls.send(waiting, ended)
 
     def answer(self) -> Reply:
         """Wait for the reply; where the queue was full, try again as the policy says."""
@@ -310,10 +325,10 @@ class _Asked:
     def end(self) -> None:
         """Wait no more, and make room."""
         waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            if not self._over.is_set():
-                self._calls.forget(waiting)
-            self._calls.give_slot()
+        if waiting is not None and not self._over.is_set():
+            self._calls.forget(waiting)
+        if self._slot is not None:
+            self._slot.give()
 
     def _wait(self) -> Reply:
         waiting, limits = self._waiting, self._call.limits

@@ -16,7 +16,9 @@ from .questions import Answer, ExchangeDeclare, Question, QueueBind, QueueDeclar
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-_REFUSED, _NOT_FOUND, _LOCKED, _OTHER = 403, 404, 405, 406
+#: AMQP's reply code where a right is missing.
+NO_RIGHT: Final = 403
+_NOT_FOUND, _OTHER = 404, 406
 _QUORUM: Final = {"x-queue-type": "quorum"}
 _SINGLE: Final = "x-single-active-consumer"
 
@@ -45,7 +47,7 @@ def declare_exchange(exchange: str) -> Generator[Question, Answer, Declared]:
     answer = yield ExchangeDeclare(exchange)
     if answer.ok:
         return Declared(exchange)
-    if answer.code == _REFUSED:
+    if answer.code == NO_RIGHT:
         if there.ok:
             return Declared(exchange)
         return Declared(exchange, f"exchange {exchange!r} is missing, and we may not make it", right=True)

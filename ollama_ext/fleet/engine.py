@@ -14,15 +14,16 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from .answering import Answering
-from .declaring import is_gone, look
-from .errors import BrokerRefused, BrokerUnreachable
+from .broker import user_of, vhost_of
+from .callers import Callers
+from .definitions import permission_lines
+from .errors import BrokerRefused
 from .intake import Intake
 from .jobs import Delivery, Finished, Job, Jobs, State
 from .jobs import Run as NewJob
 from .jobs import Settle as Settlement
 from .loop import Loop
 from .post import Post
-from .questions import Conversation
 from .running import Assignment, Fate, Runner, Threads, Verdict
 from .serving import FULL, Serving
 from .taking import Cancel, Consume, Get, Run, Settle, Taking
@@ -39,13 +40,12 @@ if TYPE_CHECKING:
     from .channels import Message
     from .declaring import Declared
     from .expansion import Model
-    from .questions import Answer
     from .taking import Action
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks at what is due, and between two at whether a caller is still there.
-_TICK, _CALLER = 1.0, 30.0
+# Seconds between two looks at what is due.
+_TICK: Final = 1.0
 _COUNT: Final = "x-delivery-count"
 
 
@@ -81,10 +81,13 @@ class Engine:
         self._post.events = self._answering
         exchanges = configured_exchanges(settings.subscriptions, amqp.exchange)
         self._runner = Runner(settings, client, exchanges)
+        url = amqp.urls[0]
+        (self._rights,) = permission_lines(user_of(url), vhost_of(url), exchanges, "worker")
         self._threads = Threads(worker.slots, "fleet-job")
         self._asked: str | None = None  # the queue that has not answered
         self._cancelling: set[str] = set()
         self._assignments: dict[Job, Assignment] = {}
+        self._callers = Callers(self._post, self._assignments)
         self._connected = False
         self._trouble: OllamaError | None = None  # why there is no connection yet
         self._stopping = self._closing = False
@@ -124,7 +127,7 @@ class Engine:
     def _tick(self) -> None:
         now = monotonic()
         self._serving.tick(now)
-        self._look_for_callers(now)
+        self._callers.look(now)
         self._heed_outbox()
         if not self._closing:
             self._loop.later(_TICK, self._tick)
@@ -134,14 +137,14 @@ class Engine:
             return
         if not self._stopping:
             self._stopping = True
-            log.info("stopping; %d jobs run", len(self._assignments))
+            log.info("stopping; jobs that run: %d", len(self._assignments))
             self._serving.stop()
             self._loop.later(self._drain_limit, self._stop, True)
             self._do(self._taking.drain(monotonic()))
         if now:
             if self._assignments or self._answering:
                 log.warning(
-                    "%d jobs are given back, %d replies are not confirmed",
+                    "stopping now; jobs given back: %d, replies not confirmed: %d",
                     len(self._assignments),
                     len(self._answering),
                 )
@@ -176,7 +179,8 @@ class Engine:
 
     def _give_up_waiting(self) -> None:
         if not self._connected:
-            self._fail(self._trouble or BrokerUnreachable("no broker has answered yet"))
+            if self._trouble is not None:  # else the first try still goes on, and ends by itself
+                self._fail(self._trouble)
         elif self._serving.inventory is None and self._serving.trouble is not None:
             self._fail(self._serving.trouble)
 
@@ -190,7 +194,7 @@ class Engine:
 
     def intake_down(self, reason: Reason) -> None:
         """What was delivered is the broker's again; what runs goes on."""
-        log.warning("lost the broker, %d jobs go on: %s", len(self._assignments), reason.text)
+        log.warning("lost the broker; jobs that go on: %d; %s", len(self._assignments), reason.text)
         self._taking.lost()
         self._asked = None
         self._cancelling.clear()
@@ -206,7 +210,13 @@ class Engine:
 
     def exchange_refused(self, declared: Declared) -> None:
         """Without its exchange a worker gets nothing: say what to do."""
-        self._fail(BrokerRefused(declared.problem or declared.name))
+        remedy = (
+            "let an operator make it (`ollama-ext fleet definitions` prints what `rabbitmqctl "
+            "import_definitions` takes)"
+            if declared.right
+            else "name another one as amqp.exchange"
+        )
+        self._fail(BrokerRefused(f"{declared.problem}: {remedy}"))
 
     def queue_ready(self, declared: Declared) -> None:
         """Take from it, if its model is there."""
@@ -214,7 +224,8 @@ class Engine:
 
     def queue_refused(self, declared: Declared) -> None:
         """Say what to do; the other queues are served."""
-        self._serving.say_once(f"{declared.name} waits: {declared.problem}")
+        remedy = f". What gives a worker its rights: {self._rights}" if declared.right else ""
+        self._serving.say_once(f"{declared.name} waits: {declared.problem}{remedy}")
 
     def queue_lost(self, queue: str, epoch: int, reason: str) -> None:
         """Forget what came on its channel and was not started; what runs goes on."""
@@ -223,15 +234,16 @@ class Engine:
             return  # everything is lost; `intake_down` follows
         log.warning("lost the channel of %s: %s", queue, reason)
         now = monotonic()
-        self._serving.undeclared(queue)
+        # First that there is no consumer: what else is told could begin or cancel one on the lost channel.
+        if self._serving.serves(queue):  # of another one there is none, and perhaps no trace
+            self._do(self._taking.consumer_gone(queue, now))
         if self._asked == queue:
             self._asked = None
             self._do(self._taking.empty(queue, now))
         if queue in self._cancelling:
             self._cancelling.discard(queue)
             self._do(self._taking.cancelled(queue, now))
-        else:
-            self._do(self._taking.consumer_gone(queue, now))
+        self._serving.undeclared(queue)
 
     def consumer_gone(self, queue: str) -> None:
         """It is declared anew."""
@@ -373,30 +385,6 @@ class Engine:
     def _known(self, queue: str) -> tuple[Model | None, str | None]:
         inventory = self._serving.inventory
         return self._serving.model(queue), None if inventory is None else inventory.version
-
-    # -- callers
-
-    def _look_for_callers(self, now: float) -> None:
-        """Ask whether the reply queues of running jobs are still there: soon after the start, then now and then."""
-        for assignment in self._assignments.values():
-            reply_to = assignment.reply_to
-            if reply_to is not None and now - assignment.looked >= _CALLER:
-                assignment.looked = now
-                self._post.converse(Conversation(look(reply_to), _Look(assignment, self._assignments)))
-
-
-class _Look:
-    """What to do with the answer to whether a caller is still there."""
-
-    def __init__(self, assignment: Assignment, running: dict[Job, Assignment]) -> None:
-        self._assignment, self._running = assignment, running
-
-    def __call__(self, answer: Answer) -> None:
-        assignment = self._assignment
-        if is_gone(answer) and assignment.job in self._running:
-            log.info("the caller of a job of %s has gone", assignment.job.delivery.queue)
-            assignment.caller_gone = True
-            assignment.cancel.cancel()
 
 
 def _count(headers: Any) -> int:

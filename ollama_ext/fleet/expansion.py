@@ -16,7 +16,7 @@ from ollama_ext.settings import Subscription
 from .topology import queue_name, same_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 #: Stands for every model, or every type.
 ANY: Final = "*"
@@ -67,8 +67,9 @@ def expanded(
 ) -> tuple[list[Subscription], list[str]]:
     """Return exact subscriptions for all, in their order, and notes on what was left out.
 
-    An exact subscription of the settings wins over one that a wildcard stands for. Models that run on another
-    host are left out: whoever wants prompts to leave this machine says so by name.
+    What names more wins: an exact subscription over one to any type of a model, that over one to any model, and
+    else the one that stands first. Models that run on another host are left out: whoever wants prompts to leave
+    this machine says so by name.
 
     Args:
         subscriptions: Those of the settings.
@@ -77,39 +78,43 @@ def expanded(
         exchange: That of subscriptions which name none.
     """
     named = list(subscriptions)
-    exact = [each for each in named if not is_wild(each)]
-    taken = {_queue(each, exchange): each for each in exact}
-    found: list[Subscription] = []
+    taken = {_queue(each, exchange): each for each in named if not is_wild(each)}
+    found = {place: [each] for place, each in enumerate(named) if not is_wild(each)}
     notes: list[str] = []
-    for subscription in named:
-        if not is_wild(subscription):
-            found.append(subscription)
-            continue
-        for model in models:
-            if subscription.model == ANY:
-                if model.remote:
-                    continue
-            elif not same_model(subscription.model, model.name):
+    for place in sorted(set(range(len(named))) - found.keys(), key=lambda place: named[place].model == ANY):
+        found[place] = []
+        for each in _stood_for(named[place], models, capabilities):
+            try:
+                queue = _queue(each, exchange)
+            except InvalidArgument as error:
+                notes.append(f"{each.model} is left out: {error.message}")
                 continue
-            name = model.name if subscription.model == ANY else subscription.model
-            types = (subscription.type,) if subscription.type != ANY else types_of(model, capabilities(model))
-            for kind in types:
-                each = msgspec.structs.replace(subscription, type=kind, model=name)
-                try:
-                    queue = _queue(each, exchange)
-                except InvalidArgument as error:
-                    notes.append(f"{name} is left out: {error.message}")
-                    continue
-                other = taken.get(queue)
-                if other is not None:
-                    if not same_model(other.model, name):
-                        notes.append(f"{name} is left out: {other.model} has its queue {queue}")
-                    continue
-                if any(_same(each, known, exchange) for known in exact):
-                    continue
+            other = taken.get(queue)
+            if other is not None:
+                if not same_model(other.model, each.model):
+                    notes.append(f"{each.model} is left out: {other.model} has its queue {queue}")
+            elif not any(_same(each, known, exchange) for known in taken.values()):
                 taken[queue] = each
-                found.append(each)
-    return found, notes
+                found[place].append(each)
+    return [each for place in range(len(named)) for each in found[place]], notes
+
+
+def _stood_for(
+    wild: Subscription, models: Iterable[Model], capabilities: Callable[[Model], Sequence[str] | None]
+) -> Iterator[Subscription]:
+    """Yield what a wildcard stands for, whatever else there is."""
+    for model in models:
+        if wild.model == ANY:
+            if model.remote:
+                continue
+            name = model.name
+        else:
+            if not same_model(wild.model, model.name):
+                continue
+            name = wild.model
+        types = (wild.type,) if wild.type != ANY else types_of(model, capabilities(model))
+        for kind in types:
+            yield msgspec.structs.replace(wild, type=kind, model=name)
 
 
 def _queue(subscription: Subscription, exchange: str) -> str:

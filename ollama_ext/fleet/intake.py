@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from .declaring import Declared, declare_exchange, declare_queue
+from .declaring import NO_RIGHT, Declared, declare_exchange, declare_queue
 from .links import Link
 from .questions import Conversation
 
@@ -124,12 +124,11 @@ class Intake:
         self.link.close(closed)
 
     def want(self, queues: Iterable[Wanted]) -> None:
-        """Say which queues to have; new ones are declared, the channels of others are closed."""
+        """Say which queues to have; new ones are declared.
+
+        The channels of others stay: what was taken from them may still run, and is settled there.
+        """
         wanted = {each.queue: each for each in queues}
-        for queue in self._wanted.keys() - wanted.keys():
-            if (channel := self._channels.pop(queue, None)) is not None:
-                channel.close()
-                self._events.queue_lost(queue, channel.epoch, "it is not wanted any more")
         new = [each for each in wanted.values() if each.queue not in self._wanted]
         self._wanted = wanted
         if self.link.is_open:
@@ -145,7 +144,7 @@ class Intake:
             queue,
             prefetch,
             lambda message: self._events.arrived(queue, channel.epoch, message),
-            lambda: self._events.consuming(queue),
+            lambda: self._began(queue),
             lambda: self._ended(queue),
         )
 
@@ -177,9 +176,9 @@ class Intake:
             self._declare(queue)
 
     def link_down(self, reason: Reason) -> None:
-        """Forget the channels."""
-        self._channels.clear()
-        self._open.clear()
+        """Forget the channels, those too that pika did not tell the end of."""
+        for queue, channel in list(self._channels.items()):
+            self._closed(queue, channel, reason)
         self._events.intake_down(reason)
 
     def link_failed(self, reason: Reason) -> None:
@@ -216,12 +215,8 @@ class Intake:
             return
         self._tell(declared)
         if declared.problem is not None:
-            wait = self._refused.get(queue, _REFUSED)
-            self._refused[queue] = min(wait * 2, _LONGEST)
-            self._loop.later(wait, self._declare, queue)
-            self._events.queue_refused(declared)
+            self._refuse(declared)
             return
-        self._refused.pop(queue, None)
         channel = self._channels.get(queue)
         if channel is not None and channel.is_open:
             self._events.queue_ready(declared)
@@ -230,6 +225,13 @@ class Intake:
             self._channels[queue] = self.link.channel(
                 lambda _channel: self._opened(queue), lambda channel, why: self._closed(queue, channel, why)
             )
+
+    def _refuse(self, declared: Declared) -> None:
+        """Try again later, and later each time."""
+        wait = self._refused.get(declared.name, _REFUSED)
+        self._refused[declared.name] = min(wait * 2, _LONGEST)
+        self._loop.later(wait, self._declare, declared.name)
+        self._events.queue_refused(declared)
 
     def _tell(self, declared: Declared) -> None:
         for note in declared.notes:
@@ -246,8 +248,14 @@ class Intake:
         del self._channels[queue]
         self._open.pop(queue, None)
         self._events.queue_lost(queue, channel.epoch, reason.text)
-        if self.link.is_open:
+        if reason.code == NO_RIGHT:
+            self._refuse(Declared(queue, f"we may not read queue {queue!r}: {reason.text}", right=True))
+        elif self.link.is_open:
             self._loop.later(_AGAIN, self._declare, queue)
+
+    def _began(self, queue: str) -> None:
+        self._refused.pop(queue, None)
+        self._events.consuming(queue)
 
     def _ended(self, queue: str) -> None:
         self._events.consumer_gone(queue)

@@ -61,7 +61,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     redelivered: bool
     properties: Properties
     body: bytes
-    count: int = 0
+    count: int
 
     @property
     def key(self) -> bytes:
@@ -175,7 +175,7 @@ class Jobs:
         """
         self._kept = kept_ids
         self._jobs: dict[bytes, list[Job]] = {}  # more than one for a key only without a message_id
-        self._finished: OrderedDict[bytes, Kind] = OrderedDict()
+        self._finished: OrderedDict[bytes, Kind] = OrderedDict()  # how; only those with a message_id
         self._innocent: OrderedDict[bytes, int] = OrderedDict()  # deliveries that failed, but no try of a job
 
     def __len__(self) -> int:
@@ -215,7 +215,7 @@ class Jobs:
             return Adopt(_with(orphan, delivery))
         if named and here:
             return Join(_with(here[0], delivery))
-        if named and delivery.redelivered and key in self._finished:
+        if delivery.redelivered and key in self._finished:
             kind = self._finished[key]
             self._remember(self._finished, key, kind)
             return Finished(delivery, Settle(delivery.queue, delivery.epoch, delivery.tag, kind))
@@ -231,12 +231,11 @@ class Jobs:
         """
         forgotten: list[Job] = []
         for job in self:
-            if any(of == epoch for of, _ in job.tags):
-                job.tags = [(of, tag) for of, tag in job.tags if of != epoch]
-                if job.orphaned and job.state is State.HELD:
-                    self._innocent_once_more(job.key)
-                    self._forget(job)
-                    forgotten.append(job)
+            job.tags = [(of, tag) for of, tag in job.tags if of != epoch]
+            if job.orphaned and job.state is State.HELD:
+                self._innocent_once_more(job.key)
+                self._forget(job)
+                forgotten.append(job)
         return forgotten
 
     # What happened to a job

@@ -32,10 +32,21 @@ log = logging.getLogger(__name__)
 
 # Seconds before the first try to connect again, and the longest wait; each is made up to half longer.
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
-# Seconds that a connection may take to close in good order.
-_CLOSING = 5.0
+# Seconds that a connection may take to close in good order before it is cut.
+_CLOSING = 3.0
 
 _rng: Final = random.Random()  # noqa: S311 - keeps workers apart that lost the same broker; guards nothing
+
+
+class _Connection(pika.SelectConnection):
+    """Pika's, but for a slip of 1.4: closed within the handshake of AMQP, it is told so by a class, and fails."""
+
+    def _on_connection_workflow_done(self, conn_or_exc: Any) -> None:
+        super()._on_connection_workflow_done(conn_or_exc() if isinstance(conn_or_exc, type) else conn_or_exc)
+
+    def cut(self) -> None:
+        """End it in whatever state it is, without the broker; the callbacks tell when it has ended."""
+        self._terminate_stream(pika.exceptions.ConnectionOpenAborted("cut"))
 
 
 class LinkEvents(Protocol):
@@ -81,7 +92,7 @@ class Link:
         self.blocked = False
         self.losses = 0
         self._loop, self._name, self._settings, self._told, self._events = loop, name, settings, told, events
-        self._connection: pika.SelectConnection | None = None
+        self._connection: _Connection | None = None
         self._timer: Any = None
         self._failures = 0
         self._turn = 0
@@ -91,6 +102,12 @@ class Link:
         self._asked = False  # and waits for an answer
         self._side: Channel | None = None
         loop.broken.append(self._give_up)
+
+    @property
+    def version(self) -> str:
+        """The version of the broker, as it told when the connection was opened; else empty."""
+        properties = getattr(self._connection, "server_properties", None) or {}
+        return str(properties.get("version", ""))
 
     @property
     def is_open(self) -> bool:
@@ -107,7 +124,7 @@ class Link:
         try:
             tried = parameters(self._settings, self._name, self._told)[self._turn % len(urls)]
             self._turn += 1
-            self._connection = pika.SelectConnection(
+            self._connection = _Connection(
                 tried,
                 on_open_callback=lambda each: self._loop.guarded(self._opened, each),
                 on_open_error_callback=lambda each, why: self._loop.guarded(self._failed, each, why, url),
@@ -127,8 +144,8 @@ class Link:
         if connection is None or connection.is_closed:
             self._loop.later(0, closed)
             return
-        self._timer = self._loop.later(_CLOSING, closed)  # a broker that is silent does not say goodbye
-        if connection.is_open:  # pika cannot close one that is being opened; it is closed when it is open
+        self._timer = self._loop.later(_CLOSING, connection.cut)  # a silent broker does not say goodbye
+        if not connection.is_closing:
             connection.close()
 
     def channel(
@@ -150,7 +167,7 @@ class Link:
         self._talk_on()
 
     def _opened(self, connection: pika.SelectConnection) -> None:
-        if self._closed is not None or connection is not self._connection:
+        if connection is not self._connection:
             connection.close()
             return
         self._failures = 0
@@ -162,7 +179,7 @@ class Link:
         """Something in pika raised: whatever state the connection is in, begin anew."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._loop.guarded(connection.close)
+            self._loop.guarded(connection.cut)
             self._gone(Reason("the AMQP client failed; connecting anew"))
 
     def _block(self, on: bool) -> None:
@@ -234,7 +251,7 @@ class Link:
 
     def _answered(self, answer: Answer) -> None:
         self._asked = False
-        self._talks[0].answered(answer)
+        self._loop.guarded(self._talks[0].answered, answer)
         if self._side is not None and self._side.is_open:
             self._ask(self._side)
 
@@ -245,5 +262,7 @@ class Link:
             return
         if self._asked:
             self._asked = False
-            self._talks[0].answered(Answer(code=reason.code or NO_CODE, text=reason.text))
-        self._side = self.channel(self._ask, self._hung_up)
+            answer = Answer(code=reason.code or NO_CODE, text=reason.text)
+            self._loop.guarded(self._talks[0].answered, answer)
+        if self.is_open:  # who got that answer may have closed the link
+            self._side = self.channel(self._ask, self._hung_up)

@@ -30,24 +30,26 @@ class Loop:
     """
 
     def __init__(self, name: str) -> None:
-        """Prepare the loop; it runs from `start` on."""
-        self.pika: IOLoop = IOLoop()
+        """Prepare the loop; it runs from `start` on, and has no socket before."""
+        self.pika: IOLoop
         self.failures = 0
         self.broken: list[Callable[[], object]] = []
         self.ticked = monotonic()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._ended = threading.Event()
         self._lock = threading.Lock()
-        self._closed = False
+        self._runs = False
 
     def start(self) -> None:
         """Start the thread."""
+        self.pika = IOLoop()
+        self._runs = True
         self._thread.start()
 
     def call(self, function: Callable[[Unpack[Ts]], object], *args: Unpack[Ts]) -> None:
-        """Have a function called on the loop's thread, soon; from any thread. After the end it is dropped."""
+        """Have a function called on the loop's thread, soon; from any thread. Dropped before the start and after the end."""
         with self._lock:
-            if not self._closed:
+            if self._runs:
                 self.pika.add_callback_threadsafe(lambda: self.guarded(function, *args))
 
     def later(self, seconds: float, function: Callable[[Unpack[Ts]], object], *args: Unpack[Ts]) -> Any:
@@ -68,7 +70,7 @@ class Loop:
 
     def stop(self) -> None:
         """End the loop, from any thread; what was posted before is still done."""
-        self.call(self.pika.stop)
+        self.call(lambda: self.pika.stop())  # noqa: PLW0108 - there is none before the start
 
     def join(self, seconds: float | None = None) -> bool:
         """Wait for the end of the thread; return whether it has ended."""
@@ -91,7 +93,7 @@ class Loop:
                     self.guarded(mend)
         finally:
             with self._lock:
-                self._closed = True
+                self._runs = False
             self.pika.close()
             self._ended.set()
 

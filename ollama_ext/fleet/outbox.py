@@ -194,7 +194,7 @@ class Outbox:
         self._blocked = False
         for entry in self._under_way.values():
             entry.since = now
-        return self._publish_waiting(now) if self._sending else []
+        return self._publish_waiting(now)
 
     # What happened to letters
 

@@ -104,8 +104,9 @@ class Post:
         self._channel = self.link.channel(self._opened, self._ended)
 
     def link_down(self, reason: Reason) -> None:
-        """Tell that letters wait; the end of the channel has been told to the outbox."""
-        self._channel = None
+        """Tell that letters wait."""
+        if self._channel is not None:  # pika did not tell its end
+            self._ended(self._channel, reason)
         self.events.post_down(reason)
 
     def link_failed(self, reason: Reason) -> None:
@@ -131,9 +132,9 @@ class Post:
         if channel is not self._channel:
             return
         self._channel = None
-        self._do(self.outbox.down(reason.code, monotonic()))
+        self._do(self.outbox.down(reason.code, monotonic()), reason.text)
         if self.link.is_open and not self._closing:
-            log.warning("a letter closed its channel: %s", reason.text)
+            log.info("a letter closed its channel: %s", reason.text)
             self._loop.later(_REOPEN, self._reopen)
 
     def _reopen(self) -> None:
@@ -155,13 +156,13 @@ class Post:
         if not self._closing:
             self._loop.later(_TICK, self._tick)
 
-    def _do(self, actions: Iterable[Action]) -> None:
+    def _do(self, actions: Iterable[Action], reason: str = "") -> None:
         for action in actions:
             match action:
                 case Publish(letter):
                     self._publish(letter)
                 case Settled(letter, how):
-                    self.events.post_settled(letter, how, self._reasons.pop(letter.id, ""))
+                    self.events.post_settled(letter, how, self._reasons.pop(letter.id, reason))
 
     def _publish(self, letter: Letter) -> None:
         channel = self._channel

@@ -18,6 +18,7 @@ class ExchangeDeclare(msgspec.Struct, frozen=True):
 
     exchange: str
     passive: bool = False
+    arguments: dict[str, Any] | None = None
 
 
 class QueueDeclare(msgspec.Struct, frozen=True):
@@ -36,13 +37,36 @@ class QueueBind(msgspec.Struct, frozen=True):
     routing_key: str
 
 
+class QueueUnbind(msgspec.Struct, frozen=True):
+    """End a binding; that there is none is no error."""
+
+    queue: str
+    exchange: str
+    routing_key: str
+
+
 class QueueDelete(msgspec.Struct, frozen=True):
     """Delete a queue."""
 
     queue: str
 
 
-Question = ExchangeDeclare | QueueDeclare | QueueBind | QueueDelete
+class TryConsume(msgspec.Struct, frozen=True):
+    """Ask for a consumer that the broker cannot give, to see why not: never is anything delivered.
+
+    406 if we may read the queue and it is there, 403 if we may not, 404 if it is not there.
+    """
+
+    queue: str
+
+
+class TryPublish(msgspec.Struct, frozen=True):
+    """Publish an empty message to the default exchange, for a queue that does not exist. 403 if we may not."""
+
+    routing_key: str
+
+
+Question = ExchangeDeclare | QueueDeclare | QueueBind | QueueUnbind | QueueDelete | TryConsume | TryPublish
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -87,8 +111,8 @@ class Conversation:
         self._steps.close()
 
     def _go(self, answer: Answer | None) -> None:
+        self.question = None
         try:
             self.question = next(self._steps) if answer is None else self._steps.send(answer)
         except StopIteration as end:
-            self.question = None
             self._done(end.value)

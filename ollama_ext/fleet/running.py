@@ -228,7 +228,8 @@ class Runner:
     ) -> Verdict:
         """Answer a request that no machine could do. What Ollama said of it, if it said anything, goes along."""
         code = "deadline_expired" if late else "delivery_limit"
-        times = f"given up after {assignment.attempt} of {self._worker.max_deliveries} deliveries"
+        runs = assignment.attempt if outcome is not None else assignment.attempt - 1
+        times = f"given up after {runs} {'run' if runs == 1 else 'runs'} (worker.max_deliveries)"
         refusal = request.refused(code, f"{times}; the last failure: {known['why']}")
         if outcome is None or outcome.result is None:
             body = error_body(refusal, max_bytes=self._worker.max_reply_bytes)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from .expansion import is_wild
+from .expansion import ANY, is_wild
 from .intake import Wanted
 from .readiness import Go, Halt, Look, Pause, Probe, Readiness, Resume
 from .running import Fate, Threads
 from .taking import Source
-from .topology import configured_exchanges, queue_name
+from .topology import configured_exchanges, queue_name, same_model
 from .watching import Watcher, probe
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Why nothing is taken from a queue: it is not declared, its model is not there, or was not provided.
-UNDECLARED, ABSENT, UNPROVIDED = "undeclared", "absent", "unprovided"
+#: Why nothing is taken from a queue: it is not declared, or its model is not there, not provided, not loaded.
+UNDECLARED, ABSENT, UNPROVIDED, UNLOADED = "undeclared", "absent", "unprovided", "unloaded"
 #: Why nothing is taken at all.
 SICK, FULL = "sick", "full"
 
@@ -79,15 +79,22 @@ class Serving:
         self._taking, self._do, self._want = taking, do, want
         self._exchange = settings.amqp.exchange
         self._readiness = Readiness(jitter=random.random)  # keeps machines apart; guards nothing
+        self._provide: Final = provided_models(settings) if before_subscribe is not None else ()
         self._watcher = Watcher(
-            client, settings.subscriptions, self._exchange, _Posted(loop, self), before_subscribe
+            client,
+            settings.subscriptions,
+            self._exchange,
+            _Posted(loop, self),
+            before_subscribe,
+            self._provide,
         )
         self._prober = Threads(1, "fleet-probe")
-        self._provides = before_subscribe is not None
         self._provided: set[str] = set()
+        self._preload = settings.worker.preload
         exchanges = configured_exchanges(settings.subscriptions, self._exchange)
         self._lanes: Final = {exchange: lane for lane, exchange in enumerate(exchanges)}
         self._known: dict[str, Subscription] = {}  # by queue; those that were are kept, for their jobs
+        self._models: dict[str, Model] = {}  # what there is of them
         self._sources: dict[str, Source] = {}
         self._pauses: dict[str, set[str]] = {}
         self._halts: set[str] = set()
@@ -121,9 +128,13 @@ class Serving:
         """Return what a queue was taken for."""
         return self._known[queue]
 
+    def serves(self, queue: str) -> bool:
+        """Tell whether a queue is among those that are to be taken from, now or when nothing is against it."""
+        return queue in self._sources
+
     def model(self, queue: str) -> Model | None:
         """Return what the Ollama has under the name of a queue's model."""
-        return None if self.inventory is None else self.inventory.find(self._known[queue].model)
+        return self._models.get(queue)
 
     def halt(self, why: str) -> None:
         """Take nothing until this is over."""
@@ -186,6 +197,8 @@ class Serving:
         now = monotonic()
         if failed is None:
             self._measure(self._readiness.probe_passed(now))
+            for queue in self._pauses:
+                self._resume(queue, UNLOADED)
         else:
             log.warning("a probe failed: %s", failed.message)
             self._measure(self._readiness.probe_failed(now, failed.message))
@@ -205,9 +218,15 @@ class Serving:
         now = monotonic()
         for queue, pauses in self._pauses.items():
             model = self._known[queue].model
-            if inventory.find(model) is not None:
+            found = inventory.find(model)
+            if found is not None:
+                self._models[queue] = found
                 self._measure(self._readiness.found(queue))
                 self._resume(queue, ABSENT)
+                if self._preload and UNPROVIDED not in pauses:  # once; where it fails, more probes follow
+                    self._preload = False
+                    self.starts(self._known[queue])
+                    self._prober.submit(self._probe)
             else:
                 if queue not in self._readiness.paused and UNPROVIDED not in pauses:
                     log.warning("%s waits: Ollama has no %s (ollama pull %s)", queue, model, model)
@@ -243,8 +262,10 @@ class Serving:
         for queue, each in served.items():
             if queue not in self._pauses:
                 self._pauses[queue] = {UNDECLARED, ABSENT}
-                if self._provides and each.model not in self._provided:
+                if each.model in self._provide and each.model not in self._provided:
                     self._pauses[queue].add(UNPROVIDED)
+                if self._preload:
+                    self._pauses[queue].add(UNLOADED)
                 self._do(self._taking.pause(queue, monotonic()))
         for queue in self._pauses.keys() - served.keys():
             del self._pauses[queue]
@@ -299,6 +320,13 @@ class Serving:
         if text not in self._said:
             self._said.add(text)
             log.warning("%s", text)
+
+
+def provided_models(settings: Settings) -> tuple[str, ...]:
+    """Return the models that are provided: those that subscriptions name, and other ``default_models``."""
+    named = list(dict.fromkeys(each.model for each in settings.subscriptions if each.model != ANY))
+    others = [each for each in settings.default_models if not any(same_model(each, known) for known in named)]
+    return (*named, *others)
 
 
 class _Posted:

@@ -15,7 +15,7 @@ The methods of `Taking` are what happened; each returns what is to be done now, 
 
 Whose turn it is: lanes strictly in order. Within a lane the sources of the loaded model come first, asked
 longest ago first; once a lane has kept to a model for `dwell` seconds the others come first, least recently
-served first. So no queue waits longer than its lane's number of sources times `dwell`, and the jobs between.
+served first. So a queue waits for at most two turns per source of its lane, each of `dwell` and one job more.
 What was taken is run, also when nothing more is to be taken (`halt`, `drain`, `pause`).
 """
 
@@ -134,8 +134,8 @@ class Taking(Generic[T]):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing runs, is held or under way. It may be listening."""
-        return not (self._running or self._question or self._cancelling or self.held)
+        """Whether nothing runs, is held (that always waits for one of the others), or is under way."""
+        return not (self._running or self._question or self._cancelling)
 
     def opened(self, now: float) -> list[Action[T]]:
         """There is a channel."""

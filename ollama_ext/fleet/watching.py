@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from ollama_ext.errors import OllamaError
+from ollama_ext.errors import InvalidResponse, OllamaError, ResponseError
 from ollama_ext.names import parse_name
 from ollama_ext.timeouts import Timeouts
 
@@ -46,6 +46,9 @@ class Inventory(msgspec.Struct, frozen=True):
 
     def find(self, model: str) -> Model | None:
         """Return a model by any spelling of its name, or None."""
+        for each in self.models:
+            if each.name == model:  # which is so nearly always, and much faster
+                return each
         wanted = parse_name(model)
         return next((each for each in self.models if parse_name(each.name).same_as(wanted)), None)
 
@@ -79,7 +82,8 @@ class Watcher:
         subscriptions: Sequence[Subscription],
         exchange: str,
         events: WatchEvents,
-        before_subscribe: Callable[[str], object] | None,
+        before_subscribe: Callable[[str], object] | None = None,
+        provided: Sequence[str] = (),
     ) -> None:
         """Prepare; the threads run from `start` on.
 
@@ -88,16 +92,18 @@ class Watcher:
             subscriptions: Those of the settings.
             exchange: That of subscriptions which name none.
             events: Who hears of it.
-            before_subscribe: Called with each model of the settings, one after the other; what it raises
+            before_subscribe: Called with each model to be provided, one after the other; what it raises
                 leaves the model out until another call succeeds.
+            provided: Those models.
         """
         self._client = client.with_options(retry=None)
         self._subscriptions, self._exchange = subscriptions, exchange
         self._events = events
-        self._before_subscribe = before_subscribe
+        self._before_subscribe, self._provided = before_subscribe, provided
         self._stop = threading.Event()
         self._poked = threading.Event()
         self._capable: dict[str, Sequence[str] | None] = {}  # digest -> capabilities
+        self._guesses: list[str] = []
 
     def start(self) -> None:
         """Start looking, and providing."""
@@ -118,30 +124,46 @@ class Watcher:
         threading.Thread(target=target, name=name, daemon=True).start()
 
     def _watch(self) -> None:
-        while not self._stop.is_set():
+        while True:
             self._poked.clear()
+            if self._stop.is_set():  # looked at after the clearing, or a stop could be slept through
+                return
             try:
-                inventory = self._look()
+                inventory = self.look()
             except OllamaError as error:
                 self._events.away(error)
+                wait = _AWAY
+            except Exception as error:  # the thread must go on: without it a worker takes nothing any more
+                log.exception("what Ollama has could not be read")
+                self._events.away(OllamaError(f"what it has cannot be read: {type(error).__name__}"))
                 wait = _AWAY
             else:
                 self._events.seen(inventory)
                 wait = _EVERY
             self._poked.wait(wait)
 
-    def _look(self) -> Inventory:
+    def look(self) -> Inventory:
+        """Ask the server what it has, now and on this thread.
+
+        Raises:
+            OllamaError: It does not answer.
+        """
         version = self._client.server_version(timeout=_QUICK)
         models = tuple(_model(entry) for entry in self._client.list_models(timeout=_QUICK))
         if not any(map(is_wild, self._subscriptions)):
             return Inventory(version, models, tuple(self._subscriptions))
+        self._guesses.clear()
         found, notes = expanded(self._subscriptions, models, self._capabilities, self._exchange)
-        return Inventory(version, models, tuple(found), tuple(notes))
+        return Inventory(version, models, tuple(found), (*notes, *self._guesses))
 
     def _capabilities(self, model: Model) -> Sequence[str] | None:
         """Ask what a model can do, once for each digest."""
         if model.digest not in self._capable:
-            shown: Any = self._client.show_model(model.name, timeout=_QUICK)
+            try:
+                shown: Any = self._client.show_model(model.name, timeout=_QUICK)
+            except (ResponseError, InvalidResponse) as error:  # one broken model keeps no other from serving
+                self._guesses.append(f"what {model.name} can do is guessed by its family: {error.message}")
+                return None
             told = shown.capabilities
             self._capable[model.digest] = [str(each) for each in told] if told else None
         return self._capable[model.digest]
@@ -151,7 +173,7 @@ class Watcher:
         provide = self._before_subscribe
         if provide is None:
             return
-        wanted = list(dict.fromkeys(each.model for each in self._subscriptions if each.model != "*"))
+        wanted = list(self._provided)
         wait = _AGAIN
         while wanted and not self._stop.is_set():
             failed: list[str] = []
@@ -204,6 +226,9 @@ def probe(
                 )
     except OllamaError as error:
         return error
+    except Exception as error:
+        log.exception("a probe failed here, not at Ollama")
+        return OllamaError(f"the probe failed: {type(error).__name__}")
     return None
 
 

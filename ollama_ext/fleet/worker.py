@@ -1,9 +1,7 @@
 """The worker: requests from queues to this machine's Ollama, and replies back.
 
-`FleetWorker` is what a program has: made from settings, run until it is stopped. `_Engine` is what lives on the
-I/O thread: it joins the state machines (`taking`, `jobs`, `readiness`, and the outbox behind `post`) to the
-broker (`intake`, `post`), to the threads that run jobs (`running`) and to those that look at Ollama (`watching`).
-Whatever another thread has to say it posts to the I/O thread, so nothing here needs a lock.
+`FleetWorker` is what a program has: made from settings, run until it is stopped. The work is done by an `Engine`
+on a thread of its own; here is how it begins and ends, signals included.
 """
 
 from __future__ import annotations
@@ -53,7 +51,8 @@ class FleetWorker:
             settings: What to serve, from which broker, on which Ollama.
             before_subscribe: Called with the name of each model before its subscription begins, in a thread,
                 one after the other; it is to see that Ollama has the model. What it raises is logged, the
-                model's subscription waits, and it is called again later.
+                model's subscription waits, and it is called again later. Also called with those of
+                ``default_models`` that no subscription names, and not with what a wildcard stands for.
             wait: Seconds to wait for the first connection to the broker and to Ollama; None waits for ever, 0
                 tries once.
 
@@ -87,12 +86,12 @@ class FleetWorker:
         """
         with Client(self._settings.ollama.host) as client, self._signalled():
             engine = Engine(self._settings, client, self._before_subscribe)
-            with self._lock:
-                self._engine = engine
-                stops = self._stops
             began = monotonic()
+            engine.start()
             try:
-                engine.start()
+                with self._lock:
+                    self._engine = engine
+                    stops = self._stops
                 if stops:
                     engine.stop(now=stops > 1)
                 while not engine.ended.wait(_LOOK):

@@ -1,0 +1,57 @@
+"""Virtual hosts of one RabbitMQ node: many tests share the node, and none sees what another one did."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rabbitmq import PASSWORD, USER
+
+from ollama_ext.fleet.definitions import definitions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rabbitmq import RabbitMQ
+
+AT_ONCE = 20  # virtual hosts; making them takes half a second, for one or for twenty
+
+
+@dataclass(frozen=True)
+class VirtualHost:
+    """A virtual host that is empty when the test begins, but for the policies that operators are given."""
+
+    rabbit: RabbitMQ
+    name: str
+
+    @property
+    def url(self) -> str:
+        """Its address, for a user who may do everything in it."""
+        return self.url_for()
+
+    def url_for(self, user: str = USER, password: str = PASSWORD) -> str:
+        """Its address for a user."""
+        return self.rabbit.url(user, password, self.name)
+
+
+@dataclass
+class VirtualHosts:
+    """A stock of virtual hosts."""
+
+    rabbit: RabbitMQ
+    fresh: list[str] = field(default_factory=list)
+    used: list[str] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def take(self) -> VirtualHost:
+        """Return one that nobody had yet."""
+        if not self.fresh:
+            if self.used:
+                self.rabbit.delete_vhosts(self.used)  # their queues cost the node memory and time
+                self.used.clear()
+            self.fresh = [f"test-{next(self.numbers)}" for _ in range(AT_ONCE)]
+            version = ".".join(map(str, self.rabbit.version))
+            self.rabbit.add_vhosts(self.fresh, policies=definitions(version=version)["policies"])
+        self.used.append(self.fresh.pop(0))
+        return VirtualHost(self.rabbit, self.used[-1])

@@ -1,0 +1,192 @@
+"""A fleet whose Ollamas may be killed and hang, and whose runs are watched: in which order, how many at once.
+
+    with WatchedFleet(vhost, workers=6) as fleet:
+        fleet.kill_ollama(0)
+        ...
+        fleet.revive_ollama(0)
+        fleet.finish()
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pika
+from amqp_proxy import AmqpProxy
+from fleet_workers import CHAT, MODEL, EchoOllama, Fleet, wait_until
+
+from ollama_ext.fleet.topology import DEFAULT_EXCHANGE, queue_name
+from ollama_ext.testing import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rabbitmq import Counts
+    from virtual_hosts import VirtualHost
+
+    from ollama_ext.testing import RecordedRequest, Response
+
+CHAT_QUEUE = queue_name("chat", MODEL)
+
+
+class WatchedFleet(Fleet):
+    """A `Fleet` with a proxy before each Ollama.
+
+    Attributes:
+        order: What was run, in the order in which runs began.
+        most: How many ran at once, at most, on all Ollamas together.
+        models: What each Ollama says that it has; None: what it does by itself. For Ollamas to come.
+    """
+
+    def __init__(
+        self,
+        vhost: VirtualHost,
+        *,
+        workers: int = 1,
+        subscriptions: Sequence[Mapping[str, Any]] = (CHAT,),
+        models: Sequence[str] | None = None,
+        ready: Sequence[str] | None = None,
+        **arguments: Any,
+    ) -> None:
+        """Say what is to run.
+
+        Args:
+            vhost: Where.
+            workers: How many.
+            subscriptions: Of each.
+            models: See above.
+            ready: The queues that are taken from at the start, where those are not all.
+            arguments: Of `Fleet`.
+        """
+        super().__init__(vhost, workers=workers, subscriptions=subscriptions, **arguments)
+        self.queues = [
+            queue_name(each["type"], each["model"], each.get("exchange", DEFAULT_EXCHANGE))
+            for each in subscriptions
+            if "*" not in (each["type"], each["model"])
+        ]
+        self.order: list[str] = []
+        self.models = models
+        self._host = vhost
+        self._ready_queues = self.queues if ready is None else list(ready)
+        self._links: list[AmqpProxy] = []
+        self._counting = threading.Lock()
+        self._at_once: dict[str, int] = {}
+        self.most: dict[str, int] = {}
+
+    def make_ollama(self) -> EchoOllama:
+        """Return one whose runs are watched."""
+        ollama = _WatchedOllama(self, self._log)
+        if self.models is not None:
+            ollama.on("GET", "/api/tags", tags(*self.models))
+        return ollama
+
+    def reach(self, ollama: EchoOllama) -> str:
+        """Return where its proxy is."""
+        self._links.append(self._stack.enter_context(AmqpProxy(ollama.port)))
+        return f"http://127.0.0.1:{self._links[-1].port}"
+
+    def wait_ready(self, workers: int | None = None) -> None:
+        """Wait until this many workers, by default all, consume from each queue that is to be taken from."""
+        count = len(self.workers) if workers is None else workers
+        for queue in self._ready_queues:
+            wait_until(lambda queue=queue: self._ready(queue, count), what=f"{count} workers of {queue}")
+
+    def began(self, kind: str, text: str, by: int) -> None:
+        """Take note of runs that begin (or, with -1, end)."""
+        with self._counting:
+            for name in ("", kind):
+                self._at_once[name] = self._at_once.get(name, 0) + by
+                self.most[name] = max(self.most.get(name, 0), self._at_once[name])
+            if by > 0:
+                self.order.append(text)
+
+    # -- faults of an Ollama
+
+    def kill_ollama(self, number: int = 0) -> None:
+        """Reset all its connections, and refuse new ones: its process is gone."""
+        self._links[number].refuse()
+        self._links[number].reset_all()
+
+    def freeze_ollama(self, number: int = 0) -> None:
+        """Let it answer nothing more, and close nothing."""
+        self._links[number].blackhole()
+
+    def revive_ollama(self, number: int = 0) -> None:
+        """Let it be as before."""
+        self._links[number].pass_through()
+
+    # -- requests
+
+    def send(
+        self,
+        body: object = None,
+        queue: str = CHAT_QUEUE,
+        *,
+        exchange: str = "",
+        **properties: Any,
+    ) -> None:
+        """Publish anything: bytes as they are, what else as JSON."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        told = {"reply_to": self.replies, "delivery_mode": 2} | properties
+        self.admin.publish(queue, content, pika.BasicProperties(**told), exchange=exchange)
+
+    def wait_for_count(self, queue: str, ready: int) -> None:
+        """Wait until this many messages are ready in a queue."""
+        wait_until(lambda: self.admin.count(queue) == ready, what=f"{ready} messages in {queue}")
+
+    def wait_for_unacked(self, queue: str, unacked: int, ready: int = 0) -> None:
+        """Wait until so many messages are delivered and not settled, and so many more wait."""
+
+        def so() -> bool:
+            counts: Counts | None = self._host.rabbit.queue(queue, self._host.name)
+            return counts is not None and (counts.unacked, counts.ready) == (unacked, ready)
+
+        wait_until(so, what=f"{unacked} messages of {queue} delivered, {ready} waiting")
+
+    def wait_for_consumers(self, queue: str, count: int) -> None:
+        """Wait until a queue has so many consumers."""
+        wait_until(lambda: self.admin.consumers(queue) == count, what=f"{count} consumers of {queue}")
+
+
+class _WatchedOllama(EchoOllama):
+    """Tells its fleet of each run."""
+
+    def __init__(self, fleet: WatchedFleet, log: Any) -> None:
+        super().__init__(log)
+        self._fleet = fleet
+
+    def _response(self, request: RecordedRequest) -> Response:
+        body = request.json() if request.body else None
+        text = _prompt(body)
+        if text is None:
+            return super()._response(request)
+        kind = request.path.rpartition("/")[2]
+        self._fleet.began(kind, text, 1)
+        try:
+            return super()._response(request)
+        finally:
+            self._fleet.began(kind, text, -1)
+
+
+def _prompt(body: Any) -> str | None:
+    """Return what a request asks, or None if it is no inference."""
+    if not isinstance(body, dict):
+        return None
+    messages = body.get("messages")
+    asked = messages[-1].get("content") if messages else body.get("prompt") or body.get("input")
+    return None if not asked else str(asked)
+
+
+def entry(name: str, family: str = "llama", **more: Any) -> dict[str, Any]:
+    """Return what ``/api/tags`` says of a model."""
+    details = {"parent_model": "", "format": "gguf", "family": family, "families": [family]}
+    details |= {"parameter_size": "1B", "quantization_level": "Q4_K_M"}
+    told = {"name": name, "model": name, "modified_at": "2026-11-25T12:00:00Z", "size": 1, "digest": name}
+    return {**told, "details": details, **more}
+
+
+def tags(*models: str) -> Json:
+    """Return an answer of ``/api/tags``."""
+    return Json({"models": [entry(name) for name in models]})
