@@ -1,8 +1,8 @@
 """Every Python block of the README and of the pages in docs/ runs as it stands.
 
 Ollama is played by the scripted server, and S3 by moto with two models in its bucket, one of which the model
-directory has as well; the addresses that a block spells out are replaced by theirs, nothing else is. Blocks that
-need a broker are run in tests/fleet/broker.
+directory has as well; the addresses that a block spells out are replaced by theirs, nothing else is. Blocks
+that need a broker are run in tests/fleet/broker.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ollama_ext.testing import FakeOllama
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 BLOCKS = {place: code for place, code in blocks().items() if not needs_broker(code)}
 

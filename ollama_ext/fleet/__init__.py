@@ -12,6 +12,7 @@ dispatch            from a message to a call of Ollama and back: `handle_request
 messages            requests and replies as they travel; docs/fleet-protocol.md
 topology            names of exchanges and queues; definitions: the same for an operator
 declaring           how queues come to be, as questions to the broker
+check               what a worker would find, and what is wrong, each with what to type
 
 intake, post        the two connections of a worker; outbox: replies whose fate is not known
 links, channels     connections that come back, and what is done on them; with loop and broker, all that knows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import platform
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ _DERIVED: Final = -1.0
 
 def machine_name() -> str:
     """Return the name of this machine."""
-    return socket.gethostname() or "localhost"
+    return platform.node() or "localhost"
 
 
 class OllamaSettings(msgspec.Struct, frozen=True, kw_only=True):

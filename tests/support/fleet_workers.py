@@ -110,7 +110,8 @@ class Fleet:
             self._stack.callback(self.admin.close)
             for _ in range(self._count):
                 self.add()
-            self.wait_ready()
+            if self._count:
+                self.wait_ready()
             self._stack = self._stack.pop_all()
         return self
 

@@ -11,24 +11,39 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pika
 from amqp_proxy import AmqpProxy
-from fleet_workers import CHAT, MODEL, EchoOllama, Fleet, wait_until
+from fleet_workers import CHAT, MODEL, PATIENCE, EchoOllama, Fleet, wait_until
 
 from ollama_ext.fleet.topology import DEFAULT_EXCHANGE, queue_name
 from ollama_ext.testing import Json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from random import Random
 
     from rabbitmq import Counts
     from virtual_hosts import VirtualHost
 
     from ollama_ext.testing import RecordedRequest, Response
 
+NOT_A_LIST = "ChatRequest.messages of type []api.Message"
 CHAT_QUEUE = queue_name("chat", MODEL)
+
+
+class Waits(NamedTuple):
+    """How long the chats of a queue waited, in seconds: for a slot, and on their way."""
+
+    count: int
+    longest: float
+    mean: float
+
+    def __str__(self) -> str:
+        """Tell it in a line."""
+        return f"{self.count} requests; longest wait {self.longest:.3f} s, mean {self.mean:.3f} s"
 
 
 class WatchedFleet(Fleet):
@@ -36,7 +51,8 @@ class WatchedFleet(Fleet):
 
     Attributes:
         order: What was run, in the order in which runs began.
-        most: How many ran at once, at most, on all Ollamas together.
+        most: How many ran at once, at most, on all Ollamas together: by kind, and under "" of all kinds.
+        seconds: How long each run takes at least.
         models: What each Ollama says that it has; None: what it does by itself. For Ollamas to come.
     """
 
@@ -74,6 +90,7 @@ class WatchedFleet(Fleet):
         self._counting = threading.Lock()
         self._at_once: dict[str, int] = {}
         self.most: dict[str, int] = {}
+        self.seconds = 0.0
 
     def make_ollama(self) -> EchoOllama:
         """Return one whose runs are watched."""
@@ -101,6 +118,55 @@ class WatchedFleet(Fleet):
                 self.most[name] = max(self.most.get(name, 0), self._at_once[name])
             if by > 0:
                 self.order.append(text)
+
+    def serve(self, subscriptions: Sequence[Mapping[str, Any]]) -> None:
+        """Start a worker with subscriptions of its own, and wait until it takes from `queues`."""
+        self._mapping = {"subscriptions": [dict(each) for each in subscriptions]}
+        self._ready_queues = self.queues
+        self.add()
+        self.wait_ready()
+
+    def slow(self, seconds: float) -> None:
+        """Let each run take so long at least, from now on."""
+        self.seconds = seconds
+
+    def load(
+        self, queues: Sequence[str], load: float, count: int, seconds: float, dice: Random
+    ) -> dict[str, Waits]:
+        """Publish chats at random times, wait for all their replies, and return how long they waited.
+
+        Args:
+            queues: Where to; each has as many of them as the others.
+            load: Of the workers, each of which runs one at a time: 1.0 is all that they can.
+            count: Of the chats.
+            seconds: That a run takes.
+            dice: What chance goes by.
+        """
+        self.slow(seconds)
+        published: dict[str, tuple[str, float]] = {}
+        answered: dict[str, float] = {}
+        due = time.monotonic()
+        while len(answered) < count:
+            now = time.monotonic()
+            if len(published) < count and now >= due:
+                text = str(len(published))
+                queue = queues[len(published) % len(queues)]
+                published[text] = queue, now
+                body = {"messages": [{"role": "user", "content": text}]}
+                self.send(body, queue, correlation_id=text, message_id=text)
+                due += dice.expovariate(load * len(self.workers) / seconds)
+            elif (message := self.admin.get(self.replies)) is not None:
+                body = json.loads(message.body)
+                assert "error" not in body, body
+                assert body["correlation_id"] not in answered, "a reply came twice"
+                answered[body["correlation_id"]] = now
+            else:
+                assert now < due + PATIENCE, f"{count - len(answered)} replies never came"
+                time.sleep(0.001)
+        waits: dict[str, list[float]] = {queue: [] for queue in queues}
+        for text, (queue, sent) in published.items():
+            waits[queue].append(answered[text] - sent - seconds)
+        return {queue: Waits(len(each), max(each), sum(each) / len(each)) for queue, each in waits.items()}
 
     # -- faults of an Ollama
 
@@ -159,13 +225,15 @@ class _WatchedOllama(EchoOllama):
 
     def _response(self, request: RecordedRequest) -> Response:
         body = request.json() if request.body else None
+        if isinstance(body, dict) and not isinstance(body.get("messages", []), list):
+            return Json({"error": f"json: cannot unmarshal string into Go struct field {NOT_A_LIST}"}, 400)
         text = _prompt(body)
         if text is None:
             return super()._response(request)
         kind = request.path.rpartition("/")[2]
         self._fleet.began(kind, text, 1)
         try:
-            return super()._response(request)
+            return super()._response(request).delay(self._fleet.seconds)
         finally:
             self._fleet.began(kind, text, -1)
 

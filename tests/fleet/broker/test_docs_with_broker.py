@@ -11,8 +11,9 @@ import pytest
 from docs_blocks import ALIASES, blocks, needs_broker
 from fleet_workers import Fleet
 
+from ollama_ext import Client
 from ollama_ext.settings import Settings
-from ollama_ext.testing import FakeOllama
+from ollama_ext.testing import FakeOllama, Json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,17 @@ def test_the_readme_and_the_page_of_the_fleet_show_code_and_settings() -> None:
         assert {place.partition(":")[0] for place in shown} == {"README.md", "fleet.md"}
 
 
+def list_aliases(server: FakeOllama) -> None:
+    """Have a server list its models under the names of the docs, too: a worker looks there first."""
+    with Client(server.url) as client:
+        listed = client.request("GET", "/api/tags")["models"]
+    known = {entry["name"]: entry for entry in listed}
+    renamed = [
+        {**known.get(name, listed[0]), "name": alias, "model": alias} for alias, name in ALIASES.items()
+    ]
+    server.on("GET", "/api/tags", Json({"models": listed + renamed}))
+
+
 @pytest.mark.parametrize("code", BLOCKS.values(), ids=BLOCKS)
 def test_a_block_of_the_docs_runs(
     code: str,
@@ -40,6 +52,7 @@ def test_a_block_of_the_docs_runs(
     assert "amqp://localhost/" in code
     monkeypatch.chdir(tmp_path)
     with FakeOllama(aliases=ALIASES) as server:
+        list_aliases(server)
         monkeypatch.setenv("OLLAMA_HOST", server.url)
         hosts = {"ollama.host": server.url}
         with Fleet(vhost, workers=2, subscriptions=SERVED, settings=hosts):
