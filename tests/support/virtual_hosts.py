@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -37,12 +38,13 @@ class VirtualHost:
 
 @dataclass
 class VirtualHosts:
-    """A stock of virtual hosts."""
+    """A stock of virtual hosts. There may be several of one node."""
 
     rabbit: RabbitMQ
     fresh: list[str] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=itertools.count)
+    stock: str = field(default_factory=lambda: f"test-{secrets.token_hex(3)}")
 
     def take(self) -> VirtualHost:
         """Return one that nobody had yet."""
@@ -50,7 +52,7 @@ class VirtualHosts:
             if self.used:
                 self.rabbit.delete_vhosts(self.used)  # their queues cost the node memory and time
                 self.used.clear()
-            self.fresh = [f"test-{next(self.numbers)}" for _ in range(AT_ONCE)]
+            self.fresh = [f"{self.stock}-{next(self.numbers)}" for _ in range(AT_ONCE)]
             version = ".".join(map(str, self.rabbit.version))
             self.rabbit.add_vhosts(self.fresh, policies=definitions(version=version)["policies"])
         self.used.append(self.fresh.pop(0))
