@@ -10,6 +10,7 @@
  *   POST /api/blobs/*  the bytes are dropped as they come, and all of them, whatever they are
  *   HEAD /api/blobs/*  404: there is no blob yet
  *   GET  /api/version  {"version":"0.0.0"}
+ *   GET  /api/tags     the models burst and model-00 to model-99
  *
  * The name of the model says how a stream is sent. Always one line per HTTP chunk, as Ollama does it:
  *
@@ -37,14 +38,14 @@
 #include <sys/prctl.h>
 #endif
 
-enum { VECTORS = 512, DIMENSIONS = 1024, LINES = 1024, REQUEST_LIMIT = 1 << 20 };
+enum { VECTORS = 512, DIMENSIONS = 1024, LINES = 1024, MODELS = 100, REQUEST_LIMIT = 1 << 20 };
 
 typedef struct {
     char *bytes;
     size_t length, capacity;
 } Buffer;
 
-static Buffer lines, last_line, stream_head, chat_reply, embed_reply, version_reply;
+static Buffer lines, last_line, stream_head, chat_reply, embed_reply, version_reply, tags_reply;
 static size_t line_start[LINES + 1]; /* where each HTTP chunk of `lines` starts */
 
 static void fail(const char *what) {
@@ -137,6 +138,23 @@ static void make_embed_reply(void) {
     free(body.bytes);
 }
 
+static void make_tags_reply(void) {
+    Buffer body = {0};
+    for (int model = -1; model < MODELS; model++) {
+        char name[32] = "burst:latest";
+        if (model >= 0) snprintf(name, sizeof name, "model-%02d:latest", model);
+        print(&body,
+              "%s{\"name\":\"%s\",\"model\":\"%s\",\"modified_at\":\"2026-11-24T12:00:00Z\",\"size\":1000000,"
+              "\"digest\":\"%064d\",\"details\":{\"parent_model\":\"\",\"format\":\"gguf\",\"family\":\"llama\","
+              "\"families\":[\"llama\"],\"parameter_size\":\"1M\",\"quantization_level\":\"F16\"}}",
+              model < 0 ? "{\"models\":[" : ",", name, name, model + 1);
+    }
+    print(&body, "]}");
+    append(&body, "", 1); /* a text from here on */
+    make_sized_reply(&tags_reply, body.bytes);
+    free(body.bytes);
+}
+
 /* ---- connections ---- */
 
 static int send_all(int connection, const char *bytes, size_t length) {
@@ -213,6 +231,7 @@ static int answer(int connection, const char *head, const char *body) {
     if (starts_with(head, "POST /api/chat ")) return answer_chat(connection, body);
     if (starts_with(head, "POST /api/embed ")) return send_buffer(connection, &embed_reply);
     if (starts_with(head, "GET /api/version ")) return send_buffer(connection, &version_reply);
+    if (starts_with(head, "GET /api/tags ")) return send_buffer(connection, &tags_reply);
     return refuse(connection, "404 Not Found", "no such route in the null server");
 }
 
@@ -314,6 +333,7 @@ int main(void) {
     signal(SIGPIPE, SIG_IGN); /* a client that left shows in the result of send() */
     make_stream();
     make_embed_reply();
+    make_tags_reply();
     make_sized_reply(&version_reply, "{\"version\":\"0.0.0\"}");
     make_sized_reply(&chat_reply,
                      "{\"model\":\"llama3.2:1b\",\"created_at\":\"2026-11-24T12:00:01.123456789Z\","

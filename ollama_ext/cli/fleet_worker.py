@@ -52,8 +52,8 @@ def run_worker(
 def provider(settings: Settings) -> Callable[[str], None] | None:
     """Return what provides the models of ``default_models``, or None if there are none.
 
-    Each is imported from the bucket into the store of this machine. Models that are not among them are taken to
-    be there.
+    Each is imported from the bucket into the store of this machine. Models that are not among them are taken
+    to be there.
 
     Raises:
         SettingsError: There is no bucket, or the Ollama of the worker is on another machine.

@@ -1,7 +1,7 @@
 """Replies and dead letters: written, sent, and what became of them. On the I/O thread.
 
-A request that no machine could do is first copied to the queue `DEAD_QUEUE`, then answered, then acknowledged,
-so that at no moment it is nowhere.
+A request that no machine could do is first copied to the queue `DEAD_QUEUE`, then answered, then
+acknowledged, so that at no moment it is nowhere.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .messages import dead_properties, reply_properties
+from .messages import dead_properties, refused_body, reply_properties
 from .outbox import Letter
+from .running import Assignment, Verdict
 from .topology import DEAD_QUEUE
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from .expansion import Model
     from .outbox import How
     from .post import Post
-    from .running import Assignment, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +36,14 @@ class _Sent(msgspec.Struct, frozen=True):
         verdict: How that ended.
         dead: Whether it is the copy for the dead-letter queue; the reply follows.
         lost: Whether there is no such copy, though there should be.
+        short: Whether it only says that the broker does not take the reply.
     """
 
     assignment: Assignment
     verdict: Verdict
     dead: bool = False
     lost: bool = False
+    short: bool = False
 
 
 class Answering:
@@ -139,8 +141,9 @@ class Answering:
             lost = how != "confirmed"
             if lost:
                 log.error(
-                    "the queue %s did not take a request (%s): make it with `ollama-ext fleet definitions`. The "
-                    "request is rejected instead, which keeps it only if a policy names a dead-letter exchange",
+                    "the queue %s did not take a request (%s): make it with `ollama-ext fleet definitions`. "
+                    "The request is rejected instead, which keeps it only if a policy names a dead-letter "
+                    "exchange",
                     DEAD_QUEUE,
                     what,
                 )
@@ -148,6 +151,10 @@ class Answering:
             return
         if how != "confirmed":
             log.warning("a reply to %s was not delivered (%s)", letter.routing_key, what)
+        if how == "refused" and not sent.short:
+            short = msgspec.structs.replace(sent.verdict, body=refused_body(letter.body, reason))
+            self._reply(msgspec.structs.replace(sent, verdict=short, short=True))
+            return
         self._done(sent.assignment, sent.lost)
 
     def post_up(self) -> None:

@@ -194,26 +194,21 @@ def _unopened(cause: BaseException, address: str, who: str) -> Reason | None:
     """
     if isinstance(cause, exceptions.ConnectionOpenAborted | ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return Reason(f"{address} did not answer in time, or hung up, while the connection was being opened")
-    if not isinstance(cause, _GUESSES):
-        return None
-    closed = re.search(r"ConnectionClosedByBroker: \((\d+)\) '?(.*)", str(cause), re.DOTALL)
+    seen = str(cause) if isinstance(cause, _GUESSES) else ""
+    closed = re.search(r"ConnectionClosedByBroker: \((\d+)\) '?(.*)", seen, re.DOTALL)
     if closed is not None and int(closed[1]) not in _REFUSALS:
         return _closed(int(closed[1]), closed[2].rstrip("'\""), address, who)
-    if "StreamLostError" not in str(cause):
+    if "StreamLostError" not in seen:
         return None
-    if "SSLError" in str(cause) and "ALERT" in str(cause):
-        return Reason(
-            f"{address} ended TLS: it wants another certificate than ours, or one at all (amqp.cert_file)",
-            final=True,
-            kind="tls",
-        )
+    if "SSLError" in seen and "ALERT" in seen:
+        wanted = "it wants another certificate than ours, or one at all (amqp.cert_file)"
+        return Reason(f"{address} ended TLS: {wanted}", final=True, kind="tls")
+    text = f"{address} ended the connection while it was being opened: it is starting, or going down"
     if isinstance(cause, exceptions.IncompatibleProtocolError):
         return Reason(
-            f"{address} ended the connection before AMQP began: it is not up yet, or it is a port with TLS, for "
-            "which the URL begins with amqps://",
-            kind="plain",
+            f"{text}, or it is a port with TLS (for that the URL begins with amqps://)", kind="plain"
         )
-    return Reason(f"{address} ended the connection while it was being opened: it is not up yet, or going down")
+    return Reason(text)
 
 
 def _refused(cause: BaseException, address: str, who: str) -> Reason | None:

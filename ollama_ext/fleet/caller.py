@@ -96,8 +96,8 @@ class Caller:
         """
         if os.getpid() != self._pid:
             raise FleetError(
-                "this FleetClient was made before a fork, and its connections belong to the other process: make "
-                "one in each process"
+                "this FleetClient was made before a fork, and its connections belong to the other process: "
+                "make one in each process"
             )
         with self._lock:
             if self._closed:
@@ -113,7 +113,7 @@ class Caller:
         self._loop.call(self._forget, waiting)
 
     def close(self) -> None:
-        """End; who still waits gets an error. In a process that was forked off, the connections are not ours."""
+        """End; who still waits gets an error. In a process that was forked off there is nothing to end."""
         if os.getpid() != self._pid:
             return
         with self._lock:

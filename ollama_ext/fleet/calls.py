@@ -1,11 +1,11 @@
 """The calls of a caller that wait for replies: a state machine, as `taking` and `jobs` are for a worker.
 
-A call is sent to a queue and, if no worker has ever made that queue, to the one of the model's other spelling.
-It ends with a reply, or with what became of its letter, or when it has waited too long for the broker. How long
-it may take in all is its thread's to watch; `forget` then takes it away.
+A call is sent to a queue and, if no worker has ever made that queue, to the one of the model's other
+spelling. It ends with a reply, or with what became of its letter, or when it has waited too long for the
+broker. How long it may take in all is its thread's to watch; `forget` then takes it away.
 
-If the queue of the replies was lost, so may be the replies to what the broker had accepted: those calls are sent
-again. Their workers run them twice at worst, and one reply is dropped here.
+If the queue of the replies was lost, so may be the replies to what the broker had accepted: those calls are
+sent again. They are run twice at worst, and one reply is dropped here.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .errors import (
     ModelNotServed,
     RequestTooLarge,
 )
+from .messages import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .messages import Reply
     from .outbox import How
 
 #: What to do where a caller lacks a right.
@@ -90,7 +90,8 @@ class Calls:
     """The calls that wait. Methods are what happened; each returns what is to be done now.
 
     Attributes:
-        strays: Messages on the reply queue that no call waits for: duplicates, and replies that came too late.
+        strays: Messages on the reply queue that no call waits for: duplicates, and replies that came too
+            late.
     """
 
     def __init__(self) -> None:
@@ -147,34 +148,31 @@ class Calls:
         call = self._calls.get(call_id)
         if call is None:
             return []
+        if how in {"confirmed", "unconfirmed"}:  # of the latter nobody knows; a reply may come
+            call.accepted = True
+            return []
+        if how == "returned":
+            call.tried.append(call.queues.pop(0))
+            if call.queues:
+                return [Send(call)]
+        return [self._end(call, self._unsent(call, how, reason))]
+
+    def _unsent(self, call: Call, how: How, reason: str) -> FleetError:
+        """Return why a message is in no queue."""
         match how:
-            case "confirmed" | "unconfirmed":  # of the latter nobody knows; a reply may come
-                call.accepted = True
-                return []
             case "returned":
-                call.tried.append(call.queues.pop(0))
-                if call.queues:
-                    return [Send(call)]
-                return [self._end(call, _not_served(call))]
+                return _not_served(call)
             case "nacked":
-                return [
-                    self._end(
-                        call,
-                        FleetBusy(
-                            f"the queue {call.queue} takes no more requests: it is full, or its broker is"
-                        ),
-                    )
-                ]
+                return FleetBusy(f"{call.queue} takes no more requests: it is full, or its broker is")
             case "refused" if "no exchange" in reason:
                 call.tried.append(call.queues.pop(0))
-                return [self._end(call, _not_served(call, "no worker has ever run here"))]
+                return _not_served(call, "no worker has ever run here")
             case "refused" if "ACCESS_REFUSED" in reason:
-                why = f"we may not publish requests: {reason}. {RIGHTS}"
-                return [self._end(call, BrokerRefused(why))]
+                return BrokerRefused(f"we may not publish requests: {reason}. {RIGHTS}")
             case "refused":
-                return [self._end(call, RequestTooLarge(f"the broker does not take it: {reason or how}"))]
-            case "expired":
-                return [self._end(call, BrokerUnreachable(f"the request could not be sent: {self._why}"))]
+                return RequestTooLarge(f"the broker does not take it: {reason or how}")
+            case _:
+                return BrokerUnreachable(f"the request could not be sent: {self._why}")
 
     def replied(self, call_id: str | None, outcome: Reply | FleetError) -> list[Action]:
         """A message came on the reply queue."""
@@ -209,7 +207,7 @@ class Calls:
 def _not_served(call: Call, why: str = "") -> ModelNotServed:
     tried = " and ".join(call.tried) + (f", and {why}" if why else "")
     return ModelNotServed(
-        f"no worker serves {call.model!r}: there is no queue {tried}. Is it subscribed to under this name, and "
-        "on this exchange and virtual host?",
+        f"no worker serves {call.model!r}: there is no queue {tried}. Is it subscribed to under this name, "
+        "and on this exchange and virtual host?",
         model=call.model,
     )

@@ -65,7 +65,9 @@ class Channel:
         return bool(self._pika.is_open)
 
     def _on_open(self) -> None:
-        self._pika.add_callback(lambda _f: self._loop.guarded(self._on_empty), [spec.Basic.GetEmpty], False)
+        self._pika.add_callback(
+            lambda _f: self._loop.guarded(self._on_empty), [spec.Basic.GetEmpty], one_shot=False
+        )
         self._pika.add_on_cancel_callback(
             lambda frame: self._loop.guarded(self._on_cancelled, frame.method.consumer_tag)
         )
@@ -284,7 +286,7 @@ class Returned(msgspec.Struct, frozen=True):
 _NAMES: Final = Properties.__struct_fields__
 
 
-def _message(method: Any, properties: pika.BasicProperties, body: bytes) -> Message:
+def _message(method: Any, properties: Any, body: bytes) -> Message:
     told = Properties(
         **{name: getattr(properties, name) for name in _NAMES if name != "headers"},
         headers=properties.headers or {},

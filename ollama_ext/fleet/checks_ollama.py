@@ -41,7 +41,7 @@ def ask_ollama(settings: Settings) -> Server:
     """Ask the Ollama of the settings what it has."""
     try:
         with Client(settings.ollama.host, retry=None) as client:
-            watcher = Watcher(client, settings.subscriptions, settings.amqp.exchange, _Nobody(), None)
+            watcher = Watcher(client, settings.subscriptions, settings.amqp.exchange, _Nobody())
             return Server(watcher.look())
     except OllamaError as error:
         return Server(None, str(error))

@@ -94,7 +94,8 @@ def declare_queue(
         return Declared(queue, f"queue {queue!r} cannot be bound: {bound.text}")
     if not bound.ok:
         notes.append(
-            f"we may not bind queue {queue!r} to {exchange!r}: without a binding nothing reaches it ({bound.text})"
+            f"we may not bind queue {queue!r} to {exchange!r}, and without a binding nothing reaches it: "
+            f"{bound.text}"
         )
     return Declared(queue, notes=tuple(notes), exclusive=single)
 

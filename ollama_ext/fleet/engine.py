@@ -1,9 +1,9 @@
 """What a worker does on its I/O thread: the state machines joined to the broker, the jobs and Ollama.
 
-`taking` says what to take and `jobs` what a delivery is and when it is settled; `serving` keeps that to what can
-be served, and `answering` sends replies. `intake` and `post` talk to the broker, `running` does the jobs and
-`watching` looks at Ollama, on threads of their own, which post here what they have to say. So nothing here needs
-a lock.
+`taking` says what to take and `jobs` what a delivery is and when it is settled; `serving` keeps that to what
+can be served, and `answering` sends replies. `intake` and `post` talk to the broker, `running` does the jobs
+and `watching` looks at Ollama, on threads of their own, which post here what they have to say. So nothing
+here needs a lock.
 """
 
 from __future__ import annotations
@@ -74,7 +74,13 @@ class Engine:
         self._taking: Taking[Any] = Taking(worker.slots, worker.dwell)
         self._jobs = Jobs()
         self._serving = Serving(
-            settings, client, self._loop, self._taking, self._do, self._intake.want, before_subscribe
+            settings,
+            client,
+            self._loop,
+            self._taking,
+            do=self._do,
+            want=self._intake.want,
+            before_subscribe=before_subscribe,
         )
         self._post = Post(self._loop, f"{worker.name}: replies", amqp, told)
         self._answering = Answering(worker.name, self._post, self._known, self._answered)
@@ -101,7 +107,7 @@ class Engine:
 
     def stop(self, *, now: bool) -> None:
         """Stop: finish what runs, or give it back ``now``."""
-        self._loop.call(self._stop, now)
+        self._loop.call(lambda: self._stop(now=now))
 
     def give_up_waiting(self) -> None:
         """End with a failure if there has been no broker or no Ollama yet."""
@@ -132,14 +138,14 @@ class Engine:
         if not self._closing:
             self._loop.later(_TICK, self._tick)
 
-    def _stop(self, now: bool) -> None:
+    def _stop(self, *, now: bool) -> None:
         if self._closing:
             return
         if not self._stopping:
             self._stopping = True
             log.info("stopping; jobs that run: %d", len(self._assignments))
             self._serving.stop()
-            self._loop.later(self._drain_limit, self._stop, True)
+            self._loop.later(self._drain_limit, lambda: self._stop(now=True))
             self._do(self._taking.drain(monotonic()))
         if now:
             if self._assignments or self._answering:
@@ -340,7 +346,7 @@ class Engine:
         self._do(self._taking.freed(queue, monotonic()))
 
     def _worked(self, assignment: Assignment, verdict: Verdict) -> None:
-        """Take the verdict on a job: first whether this machine may go on, then what becomes of the request."""
+        """Take the verdict on a job: whether this machine may go on, then what becomes of the request."""
         job = assignment.job
         queue = job.delivery.queue
         del self._assignments[job]

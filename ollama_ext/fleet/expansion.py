@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ollama_ext.errors import InvalidArgument
-from ollama_ext.settings import Subscription
 
 from .topology import queue_name, same_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from ollama_ext.settings import Subscription
 
 #: Stands for every model, or every type.
 ANY: Final = "*"
@@ -67,9 +68,9 @@ def expanded(
 ) -> tuple[list[Subscription], list[str]]:
     """Return exact subscriptions for all, in their order, and notes on what was left out.
 
-    What names more wins: an exact subscription over one to any type of a model, that over one to any model, and
-    else the one that stands first. Models that run on another host are left out: whoever wants prompts to leave
-    this machine says so by name.
+    What names more wins: an exact subscription over one to any type of a model, that over one to any model,
+    and else the one that stands first. Models that run on another host are left out: whoever wants prompts to
+    leave this machine says so by name.
 
     Args:
         subscriptions: Those of the settings.

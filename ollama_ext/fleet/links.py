@@ -1,9 +1,10 @@
 """A connection to the broker that comes back by itself.
 
-It connects, and after a loss connects again, for ever, with growing waits. Conversations (`questions`) are held
-on a channel of their own, because the broker closes a channel for every "no".
+It connects, and after a loss connects again, for ever, with growing waits. Conversations (`questions`) are
+held on a channel of their own, because the broker closes a channel for every "no".
 
-Everything here runs on the thread of a `Loop`. With `loop`, `broker` and `channels` this is all that knows pika.
+Everything here runs on the thread of a `Loop`. With `loop`, `broker` and `channels` this is all that knows
+pika.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import pika
+from pika.adapters.select_connection import SelectConnection
+from pika.exceptions import ConnectionOpenAborted
 
 from ollama_ext.settings import redacted
 
@@ -34,19 +36,37 @@ log = logging.getLogger(__name__)
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
 # Seconds that a connection may take to close in good order before it is cut.
 _CLOSING = 3.0
+# Bytes up to which joining what is to be sent costs less than another call of the system; one record of TLS.
+_JOINED: Final = 16_384
 
 _rng: Final = random.Random()  # noqa: S311 - keeps workers apart that lost the same broker; guards nothing
 
 
-class _Connection(pika.SelectConnection):
-    """Pika's, but for a slip of 1.4: closed within the handshake of AMQP, it is told so by a class, and fails."""
+_Pika: Any = SelectConnection  # pyright cannot follow what pika's classes are derived from
+
+
+class _Connection(_Pika):  # type: ignore[misc]
+    """Pika's, but for a slip of 1.4: closed within AMQP's handshake, it is told so by a class, and fails."""
 
     def _on_connection_workflow_done(self, conn_or_exc: Any) -> None:
         super()._on_connection_workflow_done(conn_or_exc() if isinstance(conn_or_exc, type) else conn_or_exc)
 
+    def _adapter_emit_data(self, data: bytes) -> None:
+        """Send; what waits already goes out with it. Pika has a call of the system for each frame.
+
+        Every one of those lets a thread of a job have the interpreter, which it gives back when it likes.
+        """
+        transport: Any = self._transport
+        waiting: Any = getattr(transport, "_tx_buffers", None)
+        if waiting and len(waiting[-1]) + len(data) <= _JOINED:
+            waiting[-1] += data
+            transport._tx_buffered_byte_count += len(data)  # noqa: SLF001 - no other way to join what waits
+        else:
+            super()._adapter_emit_data(data)
+
     def cut(self) -> None:
         """End it in whatever state it is, without the broker; the callbacks tell when it has ended."""
-        self._terminate_stream(pika.exceptions.ConnectionOpenAborted("cut"))
+        self._terminate_stream(ConnectionOpenAborted("cut"))
 
 
 class LinkEvents(Protocol):
@@ -121,14 +141,24 @@ class Link:
             return
         urls = self._settings.urls
         url = urls[self._turn % len(urls)]
+
+        def opened(connection: Any) -> None:
+            self._loop.guarded(self._opened, connection)
+
+        def failed(connection: Any, why: Any) -> None:
+            self._loop.guarded(self._failed, connection, why, url)
+
+        def lost(connection: Any, why: Any) -> None:
+            self._loop.guarded(self._lost, connection, why, url)
+
         try:
             tried = parameters(self._settings, self._name, self._told)[self._turn % len(urls)]
             self._turn += 1
             self._connection = _Connection(
                 tried,
-                on_open_callback=lambda each: self._loop.guarded(self._opened, each),
-                on_open_error_callback=lambda each, why: self._loop.guarded(self._failed, each, why, url),
-                on_close_callback=lambda each, why: self._loop.guarded(self._lost, each, why, url),
+                on_open_callback=opened,
+                on_open_error_callback=failed,
+                on_close_callback=lost,
                 custom_ioloop=self._loop.pika,
             )
         except Exception as error:  # noqa: BLE001 - a name that cannot be resolved, a file that is not there
@@ -166,13 +196,13 @@ class Link:
         self._talks.append(talk)
         self._talk_on()
 
-    def _opened(self, connection: pika.SelectConnection) -> None:
+    def _opened(self, connection: Any) -> None:
         if connection is not self._connection:
             connection.close()
             return
         self._failures = 0
-        connection.add_on_connection_blocked_callback(lambda *_: self._loop.guarded(self._block, True))
-        connection.add_on_connection_unblocked_callback(lambda *_: self._loop.guarded(self._block, False))
+        connection.add_on_connection_blocked_callback(lambda *_: self._loop.guarded(self._blocks))
+        connection.add_on_connection_unblocked_callback(lambda *_: self._loop.guarded(self._unblocks))
         self._events.link_up()
 
     def _give_up(self) -> None:
@@ -182,7 +212,13 @@ class Link:
             self._loop.guarded(connection.cut)
             self._gone(Reason("the AMQP client failed; connecting anew"))
 
-    def _block(self, on: bool) -> None:
+    def _blocks(self) -> None:
+        self._block(on=True)
+
+    def _unblocks(self) -> None:
+        self._block(on=False)
+
+    def _block(self, *, on: bool) -> None:
         if on != self.blocked:
             self.blocked = on
             self._events.link_blocked(on)
@@ -207,7 +243,7 @@ class Link:
         self._side = None
         for talk in talks:
             talk.abandon()
-        self._block(False)
+        self._block(on=False)
         if not self._ended():
             self._come_back()
             self._events.link_down(reason)

@@ -38,6 +38,7 @@ class Loop:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._ended = threading.Event()
         self._lock = threading.Lock()
+        self._posted: list[Callable[[], object]] = []  # by `call`; the loop has been woken for the first
         self._runs = False
 
     def start(self) -> None:
@@ -46,13 +47,18 @@ class Loop:
         self._runs = True
         self._thread.start()
 
-    def call(self, function: Callable[[Unpack[Ts]], object], *args: Unpack[Ts]) -> None:
-        """Have a function called on the loop's thread, soon; from any thread. Dropped before the start and after the end."""
+    def call(self, function: Callable[[Unpack[Ts]], object], *args: *Ts) -> None:
+        """Have a function called on the loop's thread, soon; from any thread.
+
+        It is dropped before the start and after the end.
+        """
         with self._lock:
             if self._runs:
-                self.pika.add_callback_threadsafe(lambda: self.guarded(function, *args))
+                self._posted.append(lambda: self.guarded(function, *args))
+                if len(self._posted) == 1:  # one wake-up for all that comes until the loop has time for it
+                    self.pika.add_callback_threadsafe(self._run_posted)
 
-    def later(self, seconds: float, function: Callable[[Unpack[Ts]], object], *args: Unpack[Ts]) -> Any:
+    def later(self, seconds: float, function: Callable[[Unpack[Ts]], object], *args: *Ts) -> Any:
         """Have a function called in some seconds; on the loop's thread only. Returns what `forget` takes."""
         return self.pika.call_later(seconds, lambda: self.guarded(function, *args))
 
@@ -60,7 +66,7 @@ class Loop:
         """Forget a call that was to come later, if it has not come yet."""
         self.pika.remove_timeout(timer)
 
-    def guarded(self, function: Callable[[Unpack[Ts]], object], *args: Unpack[Ts]) -> None:
+    def guarded(self, function: Callable[[Unpack[Ts]], object], *args: *Ts) -> None:
         """Call a function; log what it raises."""
         try:
             function(*args)
@@ -80,6 +86,13 @@ class Loop:
     def here(self) -> bool:
         """Whether the caller is on the loop's thread."""
         return threading.current_thread() is self._thread
+
+    def _run_posted(self) -> None:
+        """Do what other threads want."""
+        with self._lock:
+            posted, self._posted = self._posted, []
+        for each in posted:
+            each()
 
     def _tick(self) -> None:
         self.ticked = monotonic()

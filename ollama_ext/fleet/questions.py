@@ -61,7 +61,7 @@ class TryConsume(msgspec.Struct, frozen=True):
 
 
 class TryPublish(msgspec.Struct, frozen=True):
-    """Publish an empty message to the default exchange, for a queue that does not exist. 403 if we may not."""
+    """Publish an empty message to the default exchange, for a queue that is not there. 403 if we may not."""
 
     routing_key: str
 

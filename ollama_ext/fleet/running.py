@@ -199,9 +199,11 @@ class Runner:
         }
         match fault:
             case Fault.CANCELLED if assignment.caller_gone:
-                return Verdict(fate=Fate.DROP, code="cancelled", **known | {"why": "its caller has gone"})
+                known["why"] = "its caller has gone"
+                return Verdict(fate=Fate.DROP, code="cancelled", **known)
             case Fault.CANCELLED:
-                return Verdict(fate=Fate.LEAVE, code="cancelled", **known | {"why": "the worker stops"})
+                known["why"] = "the worker stops"
+                return Verdict(fate=Fate.LEAVE, code="cancelled", **known)
             case Fault.MACHINE | Fault.MODEL_MISSING:
                 late = outcome.total_ms >= limit * 1000
                 if assignment.attempt < self._worker.max_deliveries and not late:
@@ -226,7 +228,7 @@ class Runner:
         *,
         late: bool = False,
     ) -> Verdict:
-        """Answer a request that no machine could do. What Ollama said of it, if it said anything, goes along."""
+        """Answer a request that no machine could do. What Ollama said of it, if anything, goes along."""
         code = "deadline_expired" if late else "delivery_limit"
         runs = assignment.attempt if outcome is not None else assignment.attempt - 1
         times = f"given up after {runs} {'run' if runs == 1 else 'runs'} (worker.max_deliveries)"

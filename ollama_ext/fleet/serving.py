@@ -1,7 +1,7 @@
-"""What a worker serves at the moment: which queues are taken from, and whether any are. On the I/O thread.
+"""What a worker serves at the moment: which queues are taken from, and whether any. On the I/O thread.
 
-A queue is taken from when nothing speaks against it: it is declared, its model is there, and was provided. And
-none is while the machine is sick (`readiness`) or too many replies wait.
+A queue is taken from when nothing speaks against it: it is declared, its model is there, and provided and
+loaded as the settings want it. And none is while the machine is sick (`readiness`) or too many replies wait.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Serving:
         client: Client,
         loop: Loop,
         taking: Taking[Any],
+        *,
         do: Callable[[Iterable[Action[Any]]], None],
         want: Callable[[Iterable[Wanted]], None],
         before_subscribe: Callable[[str], object] | None,
@@ -85,8 +86,8 @@ class Serving:
             settings.subscriptions,
             self._exchange,
             _Posted(loop, self),
-            before_subscribe,
-            self._provide,
+            before_subscribe=before_subscribe,
+            provided=self._provide,
         )
         self._prober = Threads(1, "fleet-probe")
         self._provided: set[str] = set()
@@ -129,7 +130,7 @@ class Serving:
         return self._known[queue]
 
     def serves(self, queue: str) -> bool:
-        """Tell whether a queue is among those that are to be taken from, now or when nothing is against it."""
+        """Tell whether a queue is among those to be taken from, now or when nothing is against it."""
         return queue in self._sources
 
     def model(self, queue: str) -> Model | None:

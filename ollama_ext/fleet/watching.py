@@ -1,4 +1,4 @@
-"""What a worker asks its Ollama beside requests: is it there, what has it, is it well? On threads of their own."""
+"""What a worker asks its Ollama beside requests: is it there, what has it, is it well? On its own threads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 
 from ollama_ext.errors import InvalidResponse, OllamaError, ResponseError
 from ollama_ext.names import parse_name
+from ollama_ext.settings import Subscription
 from ollama_ext.timeouts import Timeouts
 
 from .expansion import Model, expanded, is_wild
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ollama_ext.client import Client
-    from ollama_ext.settings import Subscription
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class Watcher:
         subscriptions: Sequence[Subscription],
         exchange: str,
         events: WatchEvents,
+        *,
         before_subscribe: Callable[[str], object] | None = None,
         provided: Sequence[str] = (),
     ) -> None:

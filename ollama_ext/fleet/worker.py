@@ -1,7 +1,7 @@
 """The worker: requests from queues to this machine's Ollama, and replies back.
 
-`FleetWorker` is what a program has: made from settings, run until it is stopped. The work is done by an `Engine`
-on a thread of its own; here is how it begins and ends, signals included.
+`FleetWorker` is what a program has: made from settings, run until it is stopped. The work is done by an
+`Engine` on a thread of its own; here is how it begins and ends, signals included.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The calls of a caller: sent where they can be, and each ended once, by a reply or by an error that says why."""
+"""The calls of a caller: each is sent where it can be, and ends once, by a reply or by an error."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REPLY = Reply(result={})
+HOWS: tuple[How, ...] = get_args(How)
 FIRST, SECOND = "llm.request.ollama.chat.m", "llm.request.ollama.chat.m.latest"
 
 
@@ -194,7 +195,7 @@ def test_a_broker_that_came_back_in_time_is_as_good_as_one_that_was_never_away()
 
 def test_a_call_is_given_up_when_the_broker_took_no_messages_for_thirty_seconds() -> None:
     calls = ready()
-    calls.blocked(True, 0.0)
+    calls.blocked(on=True, now=0.0)
     begun(calls, now=0.0)
     assert calls.tick(29.9) == []
     assert isinstance(error_of(calls.tick(30.0)), BrokerBlocked)
@@ -202,9 +203,9 @@ def test_a_call_is_given_up_when_the_broker_took_no_messages_for_thirty_seconds(
 
 def test_a_broker_that_takes_messages_again_in_time_ends_nothing() -> None:
     calls = ready()
-    calls.blocked(True, 0.0)
+    calls.blocked(on=True, now=0.0)
     begun(calls, now=0.0)
-    calls.blocked(False, 20.0)
+    calls.blocked(on=False, now=20.0)
     assert calls.tick(1000.0) == []
 
 
@@ -221,7 +222,7 @@ def test_a_broker_that_refuses_us_ends_what_it_has_not_got_and_nothing_else() ->
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Whatever happens, in whatever order: a call ends once, or is forgotten, and is sent before it is answered."""
+    """Whatever happens, in whatever order: a call ends once, or is forgotten."""
 
     def __init__(self) -> None:
         """Start with nothing."""
@@ -275,7 +276,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.forgotten.add(name)
 
     @precondition(lambda self: any(self.sent.values()))
-    @rule(data=st.data(), how=st.sampled_from(get_args(How.__value__ if hasattr(How, "__value__") else How)))
+    @rule(data=st.data(), how=st.sampled_from(HOWS))
     def settled(self, data: st.DataObject, how: How) -> None:
         """The fate of something that was sent is known."""
         name = data.draw(st.sampled_from(sorted(name for name, queues in self.sent.items() if queues)))

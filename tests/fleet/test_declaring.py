@@ -84,7 +84,9 @@ def test_an_exchange_that_is_missing_and_may_not_be_made_is_a_missing_right() ->
 
 
 def test_an_exchange_of_another_type_is_a_problem_and_no_missing_right() -> None:
-    declared = exchange(YES, no(OTHER, "inequivalent arg 'type' for exchange: received 'topic', current 'fanout'"))
+    declared = exchange(
+        YES, no(OTHER, "inequivalent arg 'type' for exchange: received 'topic', current 'fanout'")
+    )
     assert not declared.right
     assert "is no topic exchange" in str(declared.problem)
     assert "'fanout'" in str(declared.problem)

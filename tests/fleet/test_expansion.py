@@ -142,9 +142,7 @@ def test_lanes_are_queues_of_their_own() -> None:
 
 
 def test_of_two_models_with_one_queue_the_second_is_left_out_and_named() -> None:
-    found, notes = expanded(
-        [sub("chat", ANY)], [Model(name="a:b.c"), Model(name="a.b:c")], silent, EXCHANGE
-    )
+    found, notes = expanded([sub("chat", ANY)], [Model(name="a:b.c"), Model(name="a.b:c")], silent, EXCHANGE)
     assert [each.model for each in found] == ["a:b.c"]
     assert notes == ["a.b:c is left out: a:b.c has its queue llm.request.ollama.chat.a.b.c"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -355,21 +356,28 @@ def test_a_probe_that_is_cancelled_says_nothing_of_the_machine(server: FakeOllam
 
 # -- laws
 
-any_answer = st.one_of(
-    st.builds(Scripted, st.sampled_from([200, 204, 400, 401, 404, 405, 413, 429, 500, 502, 503]), st.just(())),
-    st.builds(
-        lambda status, text: Scripted(status, (json.dumps({"error": text}).encode(),)),
-        st.sampled_from([200, 400, 404, 429, 500, 503]),
-        st.sampled_from(["", "model 'x' not found", "CUDA error: out of memory", "exceeds context", "odd"]),
-    ),
-    st.builds(lambda text: Scripted(200, (text,)), st.binary(max_size=30)),
-    st.builds(lambda error: Scripted(refuses=error), st.sampled_from([OllamaError("x"), ValueError("y")])),
-)
+STATUSES = [200, 204, 400, 401, 404, 405, 413, 429, 500, 502, 503]
+TEXTS = ["", "model 'x' not found", "CUDA error: out of memory", "exceeds context", "odd"]
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Scripted:
+    """Draw what a server may do to a request."""
+    status = draw(st.sampled_from(STATUSES))
+    match draw(st.sampled_from(["nothing", "error", "noise", "refusal"])):
+        case "nothing":
+            return Scripted(status)
+        case "error":
+            return Scripted(status, (json.dumps({"error": draw(st.sampled_from(TEXTS))}).encode(),))
+        case "noise":
+            return Scripted(200, (draw(st.binary(max_size=30)),))
+        case _:
+            return Scripted(refuses=draw(st.sampled_from([OllamaError("x"), ValueError("y")])))
 
 
 @given(
     st.binary(max_size=20) | st.sampled_from([json.dumps(HELLO).encode(), b"{}", b"[]", b'{"reply_to": 1}']),
-    any_answer,
+    answers(),
     st.integers(1, 5),
     st.sampled_from([None, REPLY_TO, "billing", "llm.request.x"]),
 )
@@ -395,7 +403,7 @@ def test_threads_do_what_they_are_given_and_end_when_told() -> None:
     done: list[int] = []
     threads = Threads(1, "test")
     for number in range(3):
-        threads.submit(lambda number=number: done.append(number))
+        threads.submit(partial(done.append, number))
     threads.end()
     for thread in threads._threads:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - their end is the point
         thread.join(20)

@@ -31,21 +31,27 @@ class Heard:
     """Takes note of what a watcher tells."""
 
     def __init__(self) -> None:
+        """Start with nothing."""
         self.events: list[tuple[str, Any]] = []
 
     def seen(self, inventory: Inventory) -> None:
+        """Take note."""
         self.events.append(("seen", inventory))
 
     def away(self, error: OllamaError) -> None:
+        """Take note."""
         self.events.append(("away", error))
 
     def provided(self, model: str) -> None:
+        """Take note."""
         self.events.append(("provided", model))
 
     def not_provided(self, model: str, error: Exception) -> None:
+        """Take note."""
         self.events.append(("not provided", (model, str(error))))
 
     def of(self, kind: str) -> list[Any]:
+        """Return what was told in this way."""
         return [what for each, what in self.events if each == kind]
 
 
@@ -70,6 +76,10 @@ def watched(client: Client, heard: Heard) -> Iterator[Callable[..., Watcher]]:
     wait_until(lambda: not any(each.name.startswith("fleet-") for each in threading.enumerate()))
 
 
+def wait_for_looks(heard: Heard, count: int) -> None:
+    wait_until(lambda: len(heard.of("seen")) == count)
+
+
 # -- looking
 
 
@@ -88,7 +98,7 @@ def test_what_a_server_has_is_seen_at_the_start(
 def test_a_poke_is_a_look(watched: Callable[..., Watcher], heard: Heard) -> None:
     watcher = watched()
     for count in (1, 2):
-        wait_until(lambda count=count: len(heard.of("seen")) == count)
+        wait_for_looks(heard, count)
         watcher.poke()
 
 
@@ -130,7 +140,7 @@ def test_what_a_model_can_is_asked_once_for_each_digest(
     server.on("GET", "/api/tags", tags("smollm2:135m", "all-minilm:l6-v2"))
     watcher = watched(ANYTHING)
     for count in (1, 2, 3):
-        wait_until(lambda count=count: len(heard.of("seen")) == count)
+        wait_for_looks(heard, count)
         watcher.poke()
     assert [each.path for each in server.requests].count("/api/show") == 2
     assert [(each.type, each.model) for each in heard.of("seen")[0].subscriptions] == [
@@ -204,9 +214,7 @@ def test_a_model_that_cannot_be_provided_is_tried_again_and_holds_up_no_other(
     assert heard.of("not provided") == [(CHAT.model, "no bucket")] * 2
 
 
-def test_a_stop_waits_for_no_model_that_is_being_provided(
-    watched: Callable[..., Watcher], heard: Heard
-) -> None:
+def test_a_stop_waits_for_no_model_that_is_being_provided(watched: Callable[..., Watcher]) -> None:
     begun, go_on = threading.Event(), threading.Event()
     asked: list[str] = []
 

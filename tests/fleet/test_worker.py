@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,10 @@ def test_models_are_provided_as_subscriptions_name_them_and_default_models_besid
 
 def test_a_worker_that_may_not_wait_tries_once_and_says_what_is_missing(server: FakeOllama) -> None:
     worker = FleetWorker(settings(CHAT, ollama__host=server.url), wait=0)
-    with nothing_left_behind(), pytest.raises(BrokerUnreachable, match=r"127\.0\.0\.1:1/? .*Connection refused"):
+    with (
+        nothing_left_behind(),
+        pytest.raises(BrokerUnreachable, match=r"127\.0\.0\.1:1/? .*Connection refused"),
+    ):
         worker.run()
 
 
@@ -100,12 +104,14 @@ def test_without_default_models_nothing_is_provided() -> None:
 
 def test_a_remote_ollama_cannot_be_given_models_and_the_error_says_what_to_do() -> None:
     told = settings(CHAT, ollama__host="http://gpu7:11434", default_models=["a"], s3__bucket="models")
-    with pytest.raises(SettingsError, match=r"http://gpu7:11434.* is another one: run the worker there") as error:
+    with pytest.raises(
+        SettingsError, match=r"http://gpu7:11434.* is another one: run the worker there"
+    ) as error:
         provider(told)
     assert "ollama-ext mirror import" in str(error.value)
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1234", "[::1]", "0.0.0.0"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1234", "[::1]"])
 def test_an_ollama_of_this_machine_is_given_models(host: str) -> None:
     told = settings(CHAT, ollama__host=host, default_models=["a"], s3__bucket="models", s3__anonymous=True)
     assert provider(told) is not None
@@ -144,8 +150,8 @@ def test_no_broker_ends_the_command_with_status_1_where_it_may_not_wait(
     server: FakeOllama, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "fleet.yaml"
-    text = f"amqp: {{url: '{NOBODY}'}}\nollama: {{host: '{server.url}'}}\nsubscriptions: [{{type: chat, model: m}}]\n"
-    config.write_text(text, "utf-8")
+    told = {"amqp": {"url": NOBODY}, "ollama": {"host": server.url}, "subscriptions": [CHAT]}
+    config.write_text(json.dumps(told), "utf-8")  # JSON is YAML
     assert main(["worker", "--config", str(config), "--wait", "0"]) == 1
     assert "Connection refused" in capsys.readouterr().err
 

@@ -24,8 +24,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -97,7 +98,11 @@ class Fleet:
         self._vhost, self._count, self._processes = vhost, workers, processes
         self._mapping = {"subscriptions": [dict(each) for each in subscriptions]}
         self._overrides = {"amqp.url": url or vhost.url, **(settings or {})}
-        self.queues = [queue_name(each["type"], each["model"]) for each in subscriptions]
+        self.queues = [
+            queue_name(each["type"], each["model"], each.get("exchange", DEFAULT_EXCHANGE))
+            for each in subscriptions
+            if "*" not in (each["type"], each["model"])
+        ]
         self._log = _Log()
         self._stack = ExitStack()
         self._client: FleetClient | None = None
@@ -156,7 +161,7 @@ class Fleet:
         """Wait until this many workers, by default all, consume from each queue."""
         count = len(self.workers) if workers is None else workers
         for queue in self.queues:
-            wait_until(lambda queue=queue: self._ready(queue, count), what=f"{count} workers of {queue}")
+            wait_until(partial(self._ready, queue, count), what=f"{count} workers of {queue}")
 
     def _ready(self, queue: str, count: int) -> bool:
         for worker in self.workers:
@@ -197,13 +202,17 @@ class Fleet:
         wanted = list(texts)
         if client is None:
             client = self._client = self._client or self.client()
+        chat = client.chat
         threads = self._stack.enter_context(ThreadPoolExecutor(max(1, len(wanted))))
-        return [threads.submit(lambda text=text: client.chat(MODEL, text).text) for text in wanted]
+        self._stack.callback(client.close)  # before the end of these threads is waited for
+        return [threads.submit(_text_of, chat, text) for text in wanted]
 
     @staticmethod
     def answers(calls: Iterable[Future[str]]) -> list[str]:
         """Wait for the answers."""
-        return [call.result(PATIENCE) for call in calls]
+        wanted = list(calls)
+        wait(wanted, PATIENCE, FIRST_EXCEPTION)
+        return [call.result(0) for call in wanted]
 
     def publish(self, text: str, *, request_type: str = "chat", **properties: Any) -> None:
         """Publish a request as any program may; the reply is for `wait_for_replies`.
@@ -222,11 +231,12 @@ class Fleet:
                 body["prompt"] = text
             case _:
                 body["input"] = text
-        told = {"message_id": text, "correlation_id": text, "reply_to": self.replies, "delivery_mode": 2}
+        told: dict[str, Any] = {"message_id": text, "correlation_id": text, "reply_to": self.replies}
+        told |= {"delivery_mode": 2, **properties}
         self.admin.publish(
             queue_name(request_type, model),
             json.dumps(body).encode(),
-            pika.BasicProperties(**told | properties),
+            pika.BasicProperties(**told),
             exchange=DEFAULT_EXCHANGE,
         )
 
@@ -289,7 +299,7 @@ class EchoOllama(FakeOllama):
         super().stop()
 
     def _response(self, request: RecordedRequest) -> Response:
-        body = request.json() if request.body else None
+        body: Any = request.json() if request.body else None
         asked = _asked(request.path, body)
         if asked is None:
             return super()._response(request)
@@ -443,6 +453,11 @@ def _asked(path: str, body: Any) -> list[str] | None:
             return [str(each) for each in (texts if isinstance(texts, list) else [texts])]
         case _:
             return None
+
+
+def _text_of(chat: Callable[..., Any], text: str) -> str:
+    """Chat, and return the answer."""
+    return str(chat(MODEL, text).text)
 
 
 def vector(text: str) -> list[float]:

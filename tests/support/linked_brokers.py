@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +43,9 @@ class Linked:
 
     def do(self, call: Callable[[], Any]) -> Any:
         """Call something on the loop's thread, and return what it returns."""
-        done, found = threading.Event(), list[Any]()
-        self.loop.call(lambda: (found.append(call()), done.set()))
-        assert done.wait(PATIENCE), "it raised, or the loop hangs"
-        return found[0]
+        done: Future[Any] = Future()
+        self.loop.call(lambda: done.set_result(call()))
+        return done.result(PATIENCE)  # in vain, where it raised or the loop hangs
 
     def wait(self, *told: str) -> None:
         """Wait until exactly this was told."""
@@ -55,33 +55,39 @@ class Linked:
     def channel(self) -> Channel:
         """Return a channel that is open."""
         is_open = threading.Event()
-        channel: Channel = self.do(lambda: self.link.channel(lambda _: is_open.set(), lambda *_: None))
+
+        def opened(_: Channel) -> None:
+            is_open.set()
+
+        channel: Channel = self.do(lambda: self.link.channel(opened, lambda _, _reason: None))
         assert is_open.wait(PATIENCE)
         return channel
 
     def converse(self, steps: Any) -> Any:
         """Hold a conversation and return its result."""
-        done, found = threading.Event(), list[Any]()
-        talk = Conversation(steps, lambda result: (found.append(result), done.set()))
-        self.loop.call(self.link.converse, talk)
-        assert done.wait(PATIENCE)
-        return found[0]
+        done: Future[Any] = Future()
+        self.loop.call(self.link.converse, Conversation(steps, done.set_result))
+        return done.result(PATIENCE)
 
     # -- what a link tells
 
     def link_up(self) -> None:
+        """Note it."""
         self.told.append("up")
         self.on_up()
 
     def link_down(self, reason: Reason) -> None:
+        """Note it, and why."""
         self.reasons.append(reason)
         self.told.append("down")
 
     def link_failed(self, reason: Reason) -> None:
+        """Note it, and why."""
         self.reasons.append(reason)
         self.told.append("failed")
 
     def link_blocked(self, on: bool) -> None:
+        """Note it."""
         self.told.append("blocked" if on else "unblocked")
 
 

@@ -47,13 +47,18 @@ class VirtualHosts:
     stock: str = field(default_factory=lambda: f"test-{secrets.token_hex(3)}")
 
     def take(self) -> VirtualHost:
-        """Return one that nobody had yet."""
-        if not self.fresh:
+        """Return one that nobody had yet. What was taken before may be deleted: see `several`."""
+        return self.several(1)[0]
+
+    def several(self, count: int) -> list[VirtualHost]:
+        """Return some that nobody had yet, for one test; at most as many as are made at once."""
+        if len(self.fresh) < count:
             if self.used:
                 self.rabbit.delete_vhosts(self.used)  # their queues cost the node memory and time
                 self.used.clear()
-            self.fresh = [f"{self.stock}-{next(self.numbers)}" for _ in range(AT_ONCE)]
+            self.fresh += [f"{self.stock}-{next(self.numbers)}" for _ in range(AT_ONCE)]
             version = ".".join(map(str, self.rabbit.version))
             self.rabbit.add_vhosts(self.fresh, policies=definitions(version=version)["policies"])
-        self.used.append(self.fresh.pop(0))
-        return VirtualHost(self.rabbit, self.used[-1])
+        taken, self.fresh = self.fresh[:count], self.fresh[count:]
+        self.used += taken
+        return [VirtualHost(self.rabbit, name) for name in taken]

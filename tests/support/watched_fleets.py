@@ -1,10 +1,10 @@
 """A fleet whose Ollamas may be killed and hang, and whose runs are watched: in which order, how many at once.
 
-    with WatchedFleet(vhost, workers=6) as fleet:
-        fleet.kill_ollama(0)
-        ...
-        fleet.revive_ollama(0)
-        fleet.finish()
+with WatchedFleet(vhost, workers=6) as fleet:
+    fleet.kill_ollama(0)
+    ...
+    fleet.revive_ollama(0)
+    fleet.finish()
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from __future__ import annotations
 import json
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pika
 from amqp_proxy import AmqpProxy
 from fleet_workers import CHAT, MODEL, PATIENCE, EchoOllama, Fleet, wait_until
+from pika.exceptions import ChannelClosedByBroker
 
-from ollama_ext.fleet.topology import DEFAULT_EXCHANGE, queue_name
+from ollama_ext.fleet.topology import queue_name
 from ollama_ext.testing import Json
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from ollama_ext.testing import RecordedRequest, Response
 
+LOCKED = 405  # AMQP's code for a queue that gives messages to its one consumer only
 NOT_A_LIST = "ChatRequest.messages of type []api.Message"
 CHAT_QUEUE = queue_name("chat", MODEL)
 
@@ -37,13 +40,13 @@ CHAT_QUEUE = queue_name("chat", MODEL)
 class Waits(NamedTuple):
     """How long the chats of a queue waited, in seconds: for a slot, and on their way."""
 
-    count: int
+    requests: int
     longest: float
     mean: float
 
     def __str__(self) -> str:
         """Tell it in a line."""
-        return f"{self.count} requests; longest wait {self.longest:.3f} s, mean {self.mean:.3f} s"
+        return f"{self.requests} requests; longest wait {self.longest:.3f} s, mean {self.mean:.3f} s"
 
 
 class WatchedFleet(Fleet):
@@ -53,6 +56,7 @@ class WatchedFleet(Fleet):
         order: What was run, in the order in which runs began.
         most: How many ran at once, at most, on all Ollamas together: by kind, and under "" of all kinds.
         seconds: How long each run takes at least.
+        loads: What ``/api/generate`` answers, one after the other, if anything special. For Ollamas to come.
         models: What each Ollama says that it has; None: what it does by itself. For Ollamas to come.
     """
 
@@ -77,11 +81,6 @@ class WatchedFleet(Fleet):
             arguments: Of `Fleet`.
         """
         super().__init__(vhost, workers=workers, subscriptions=subscriptions, **arguments)
-        self.queues = [
-            queue_name(each["type"], each["model"], each.get("exchange", DEFAULT_EXCHANGE))
-            for each in subscriptions
-            if "*" not in (each["type"], each["model"])
-        ]
         self.order: list[str] = []
         self.models = models
         self._host = vhost
@@ -91,10 +90,13 @@ class WatchedFleet(Fleet):
         self._at_once: dict[str, int] = {}
         self.most: dict[str, int] = {}
         self.seconds = 0.0
+        self.loads: list[Response] = []
 
     def make_ollama(self) -> EchoOllama:
         """Return one whose runs are watched."""
         ollama = _WatchedOllama(self, self._log)
+        if self.loads:
+            ollama.on("POST", "/api/generate", *self.loads)
         if self.models is not None:
             ollama.on("GET", "/api/tags", tags(*self.models))
         return ollama
@@ -108,7 +110,7 @@ class WatchedFleet(Fleet):
         """Wait until this many workers, by default all, consume from each queue that is to be taken from."""
         count = len(self.workers) if workers is None else workers
         for queue in self._ready_queues:
-            wait_until(lambda queue=queue: self._ready(queue, count), what=f"{count} workers of {queue}")
+            wait_until(partial(self._ready, queue, count), what=f"{count} workers of {queue}")
 
     def began(self, kind: str, text: str, by: int) -> None:
         """Take note of runs that begin (or, with -1, end)."""
@@ -125,6 +127,22 @@ class WatchedFleet(Fleet):
         self._ready_queues = self.queues
         self.add()
         self.wait_ready()
+
+    def finish(self, *, dead: int = 0) -> None:
+        """As `Fleet.finish`; queues with a single active consumer are counted, as nobody else gets in."""
+        single = [queue for queue in self.queues if not self._can_be_asked(queue)]
+        self.queues = [queue for queue in self.queues if queue not in single]
+        super().finish(dead=dead)
+        for queue in single:
+            self.wait_for_unacked(queue, 0)
+
+    def _can_be_asked(self, queue: str) -> bool:
+        try:
+            method, _, _ = self.admin.channel.basic_get(queue)
+        except ChannelClosedByBroker as error:
+            return bool(error.reply_code != LOCKED)
+        assert method is None, f"a request was left in {queue}"
+        return True
 
     def slow(self, seconds: float) -> None:
         """Let each run take so long at least, from now on."""
@@ -195,7 +213,7 @@ class WatchedFleet(Fleet):
     ) -> None:
         """Publish anything: bytes as they are, what else as JSON."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        told = {"reply_to": self.replies, "delivery_mode": 2} | properties
+        told: dict[str, Any] = {"reply_to": self.replies, "delivery_mode": 2, **properties}
         self.admin.publish(queue, content, pika.BasicProperties(**told), exchange=exchange)
 
     def wait_for_count(self, queue: str, ready: int) -> None:

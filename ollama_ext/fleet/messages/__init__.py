@@ -14,6 +14,7 @@ from .replies import (
     dead_properties,
     error_body,
     parse_reply,
+    refused_body,
     reply_body,
     reply_properties,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "error_body",
     "parse_reply",
     "parse_request",
+    "refused_body",
     "reply_body",
     "reply_properties",
     "request_body",

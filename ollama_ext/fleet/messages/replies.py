@@ -86,6 +86,19 @@ def error_body(refusal: Refusal, *, max_bytes: int = MAX_BYTES) -> bytes:
     return body
 
 
+def refused_body(body: bytes, why: str) -> bytes:
+    """Return what is sent in the place of a reply that the broker does not take: that, as an error.
+
+    Args:
+        body: The reply, one of ours.
+        why: What the broker says of it.
+    """
+    told = msgspec.json.decode(body)
+    known = Envelope(**{name: told.get(name) for name in ("correlation_id", "model", "message_context")})
+    problem = f"the reply has {len(body)} bytes, and the broker does not take it: {why}"
+    return error_body(known.refused("payload_too_large", problem))
+
+
 def _error(refusal: Refusal) -> bytes:
     code = CODES[refusal.code]
     error = {"code": refusal.code, "message": refusal.message, "retryable": bool(code.retryable)}

@@ -1,4 +1,4 @@
-"""What strangers publish: each bad message has its error reply, or its reason in the log, and the worker lives."""
+"""What strangers publish: a bad message has its error reply, or its reason in the log; the worker lives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ollama_ext.fleet.topology import DEAD_QUEUE, DEFAULT_EXCHANGE, queue_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from virtual_hosts import VirtualHosts
+    from virtual_hosts import VirtualHost, VirtualHosts
 
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}]}
 EMBED_QUEUE = queue_name("embed", EMBED["model"])
@@ -71,9 +71,7 @@ REFUSED = [
     pytest.param(
         b'{"reply_to": {}}', "invalid_request", 400, "reply_to must be a string", id="reply_to is an object"
     ),
-    pytest.param(
-        b'{"model": "llama3.2"}', "model_mismatch", 404, "this queue serves", id="another model"
-    ),
+    pytest.param(b'{"model": "llama3.2"}', "model_mismatch", 404, "this queue serves", id="another model"),
     pytest.param(
         b'{"model": "smollm2"}', "model_mismatch", 404, "this queue serves", id="another tag of the model"
     ),
@@ -138,7 +136,9 @@ def test_fields_of_wrong_types_are_for_ollama_to_judge_and_its_words_reach_the_c
     assert fleet.ollamas[0].requests[-1].json()["options"] == 7
 
 
-@pytest.mark.parametrize("request_type", ["", "Chat", "embedding", "delete", "pull", "x" * 1000, 7, [], {}, True])
+@pytest.mark.parametrize(
+    "request_type", ["", "Chat", "embedding", "delete", "pull", "x" * 1000, 7, [], {}, True]
+)
 def test_a_request_type_that_is_not_known_is_a_chat(request_type: Any, fleet: WatchedFleet) -> None:
     fleet.send({**HELLO, "request_type": request_type})
     assert told(fleet)["result"]["message"]["content"] == "hello"
@@ -188,7 +188,7 @@ def test_a_request_whose_reply_may_not_go_where_it_should_is_not_run_and_said_in
 
 @pytest.mark.parametrize("address", [*HOSTILE.values(), "llm.reply." + "x" * 300, "llm.reply.\ud800"])
 def test_an_address_in_the_body_is_judged_like_one_in_the_properties(
-    address: str, fleet: WatchedFleet, caplog: pytest.LogCaptureFixture
+    address: str, fleet: WatchedFleet
 ) -> None:
     before = runs(fleet)
     fleet.send({**HELLO, "reply_to": address})
@@ -247,10 +247,8 @@ def test_a_null_correlation_id_is_that_of_the_properties(fleet: WatchedFleet) ->
 # -- patience, streams, other queues
 
 
-def test_a_request_whose_patience_is_over_before_it_is_taken_is_never_run(
-    _virtual_hosts: VirtualHosts,
-) -> None:
-    with WatchedFleet(_virtual_hosts.take()) as fleet:
+def test_a_request_whose_patience_is_over_before_it_is_taken_is_never_run(vhost: VirtualHost) -> None:
+    with WatchedFleet(vhost) as fleet:
         fleet.hold()
         fleet.publish("first")
         fleet.wait_for_runs(1)

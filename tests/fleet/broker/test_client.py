@@ -12,6 +12,7 @@ import pytest
 from fleet_workers import CHAT, EMBED, EMBEDDER, GENERATE, MODEL, Fleet, vector, wait_until
 from pika.exceptions import NackError
 from rabbitmq import free_ports
+from rabbitmq_admin import QUORUM
 from sockets import open_files
 
 from ollama_ext import CancelToken, ModelNotFound, OllamaTimeout, RetryPolicy
@@ -24,7 +25,6 @@ from ollama_ext.fleet import (
     FleetError,
     FleetTimeout,
     ModelNotServed,
-    RequestTooLarge,
     caller,
     calls,
 )
@@ -32,6 +32,8 @@ from ollama_ext.fleet.topology import queue_name
 from ollama_ext.testing import Json, no_wait
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from amqp_proxy import AmqpProxy
     from rabbitmq_admin import Admin, Message
     from virtual_hosts import VirtualHost
@@ -39,10 +41,10 @@ if TYPE_CHECKING:
 QUEUE = queue_name("chat", MODEL)
 
 
-def served(admin: Admin, queue: str = QUEUE, **arguments: Any) -> str:
+def served(admin: Admin, queue: str = QUEUE, arguments: Mapping[str, Any] = QUORUM) -> str:
     """Make a queue as a worker would, with nobody to serve it."""
     admin.declare_exchange("llm.request")
-    admin.declare(queue, {"x-queue-type": "quorum", **arguments})
+    admin.declare(queue, arguments)
     admin.bind(queue, "llm.request")
     return queue
 
@@ -97,8 +99,12 @@ def test_a_client_is_shared_by_many_threads_and_each_gets_its_own_reply(vhost: V
     texts = [f"thread-{number}" for number in range(200)]
     with Fleet(vhost, workers=2, settings={"worker.slots": 4}) as fleet:
         client = fleet.client(max_in_flight=16)
+
+        def answer_of(text: str) -> str:
+            return client.chat(MODEL, text).text
+
         with ThreadPoolExecutor(40) as threads:
-            answers = list(threads.map(lambda text: client.chat(MODEL, text).text, texts))
+            answers = list(threads.map(answer_of, texts))
         assert answers == texts
         assert set(fleet.all_runs.values()) == {1}
         fleet.finish()
@@ -166,7 +172,7 @@ def test_where_no_worker_ever_ran_the_error_says_so_to_every_thread(vhost: Virtu
 def test_what_is_sent_is_what_the_protocol_says(vhost: VirtualHost, admin: Admin) -> None:
     queue = served(admin)
     message = taken(FleetClient(vhost.url, timeout=30), admin)
-    properties = message.properties
+    properties: Any = message.properties
     assert properties.content_type == "application/json"
     assert properties.delivery_mode == 2
     assert 20_000 < int(properties.expiration) <= 30_000
@@ -188,7 +194,7 @@ def test_a_request_that_waited_as_long_as_its_caller_is_dropped_by_the_broker(
 
 
 def test_a_full_queue_is_an_error_that_is_tried_again(vhost: VirtualHost, admin: Admin) -> None:
-    queue = served(admin, **{"x-max-length": 1, "x-overflow": "reject-publish"})
+    queue = served(admin, arguments={**QUORUM, "x-max-length": 1, "x-overflow": "reject-publish"})
     while True:  # the first ones over the limit are taken, too
         try:
             admin.publish(queue, b"in the way")
@@ -222,7 +228,9 @@ def test_a_caller_without_the_right_to_the_exchange_is_told_so(vhost: VirtualHos
     with FleetClient(vhost.url_for(vhost.name, "secret"), timeout=20) as client:
         with pytest.raises(BrokerRefused, match=r"access to exchange 'llm.request'.* --permissions"):
             client.chat(MODEL, "hello")
-        vhost.rabbit.set_permissions(vhost.name, vhost.name, configure="^llm[.]reply", read="^llm[.]reply", write=".")
+        vhost.rabbit.set_permissions(
+            vhost.name, vhost.name, configure="^llm[.]reply", read="^llm[.]reply", write="."
+        )
         assert taken(client, admin)
 
 
@@ -285,7 +293,10 @@ def test_a_call_that_began_without_a_broker_is_answered_when_there_is_one_in_tim
 
 def test_a_call_that_takes_too_long_is_a_time_out_of_both_kinds(vhost: VirtualHost, admin: Admin) -> None:
     served(admin)
-    with FleetClient(vhost.url) as client, pytest.raises(FleetTimeout, match="no reply within 0.3 s") as caught:
+    with (
+        FleetClient(vhost.url) as client,
+        pytest.raises(FleetTimeout, match=r"no reply within 0[.]3 s") as caught,
+    ):
         client.chat(MODEL, "hello", timeout=0.3)
     assert isinstance(caught.value, OllamaTimeout)
 

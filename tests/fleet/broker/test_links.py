@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,25 +41,23 @@ def link(vhost: VirtualHost) -> Iterator[Linked]:
 
 
 def test_cancelling_while_messages_are_under_way_rejects_none(link: Linked, admin: Admin) -> None:
-    # Pika rejects them by itself, and each rejection counts as a failed delivery: `Channel.cancel` keeps it from
-    # that by way of pika's private set `_cancelled`. If this fails after an update of pika, look there.
+    # Pika rejects them by itself, and each rejection counts as a failed delivery: `Channel.cancel` keeps it
+    # from that by way of pika's private set `_cancelled`. If this fails after an update of pika, look there.
     count = 300
     queue = admin.declare("cancelled")
     for number in range(count):
         admin.publish(queue, str(number).encode())
     channel = link.channel()
     came: list[Message] = []
-    cancelled = threading.Event()
-    late: list[int] = []
+    late: Future[int] = Future()
 
     def delivered(message: Message) -> None:
         came.append(message)
         if len(came) == 1:
-            channel.cancel(queue, lambda: (late.append(len(came) - 1), cancelled.set()))
+            channel.cancel(queue, lambda: late.set_result(len(came) - 1))
 
     link.do(lambda: channel.consume(queue, count, delivered, lambda: None, lambda: None))
-    assert cancelled.wait(PATIENCE)
-    assert late[0] > 0, "nothing was under way, so this has shown nothing"
+    assert late.result(PATIENCE) > 0, "nothing was under way, so this has shown nothing"
     assert [message.body for message in came] == [str(number).encode() for number in range(len(came))]
     for message in came:
         link.loop.call(channel.ack, message.tag)
@@ -72,18 +71,24 @@ def test_cancelling_while_messages_are_under_way_rejects_none(link: Linked, admi
 def test_a_cancelled_consumer_can_be_followed_by_another_one(link: Linked, admin: Admin) -> None:
     queue = admin.declare("again")
     channel = link.channel()
-    for text in (b"one", b"two"):
-        came: list[bytes] = []
-        cancelled = threading.Event()
+    came: list[bytes] = []
+
+    def consume_one(text: bytes) -> None:
         link.do(
-            lambda came=came: channel.consume(
+            lambda: channel.consume(
                 queue, 1, lambda message: came.append(message.body), lambda: None, lambda: None
             )
         )
         admin.publish(queue, text)
-        wait_until(lambda came=came, text=text: came == [text])
-        link.do(lambda cancelled=cancelled: channel.cancel(queue, cancelled.set))
+        wait_until(lambda: came[-1:] == [text])
+        cancelled = threading.Event()
+        link.do(lambda: channel.cancel(queue, cancelled.set))
         assert cancelled.wait(PATIENCE)
+        link.do(lambda: None)
+
+    consume_one(b"one")
+    consume_one(b"two")
+    assert came == [b"one", b"two"]
 
 
 def test_a_consumer_of_a_queue_that_is_deleted_is_told_so_and_the_channel_lives(
@@ -139,9 +144,10 @@ def test_what_is_done_on_a_closed_channel_does_nothing(link: Linked) -> None:
 
 
 def asked(*questions: Question) -> Generator[Question, Answer, list[Answer]]:
-    answers = []
+    answers: list[Answer] = []
     for question in questions:
-        answers.append((yield question))
+        answer = yield question
+        answers.append(answer)
     return answers
 
 
@@ -159,10 +165,13 @@ def test_conversations_are_held_one_after_the_other(link: Linked) -> None:
     ended: list[int] = []
     finished = threading.Event()
 
+    def hold(number: int) -> None:
+        steps = asked(*[QueueDeclare(f"missing-{number}", passive=True)] * 3)
+        link.link.converse(Conversation(steps, lambda _: ended.append(number)))
+
     def begin() -> None:
         for number in range(5):
-            steps = asked(*[QueueDeclare(f"missing-{number}", passive=True)] * 3)
-            link.link.converse(Conversation(steps, lambda _, number=number: ended.append(number)))
+            hold(number)
         link.link.converse(Conversation(look("missing"), lambda _: finished.set()))
 
     link.do(begin)
@@ -218,7 +227,9 @@ def test_a_lost_connection_comes_back_and_its_channels_are_told_their_end_first(
     with linked(amqp_proxy.through(vhost.url)) as link:
         link.wait("up")
         told: list[str] = []
-        link.do(lambda: link.link.channel(lambda _: None, lambda *_: told.extend(["closed", *link.told])))
+        link.do(
+            lambda: link.link.channel(lambda _: None, lambda _, _why: told.extend(["closed", *link.told]))
+        )
         amqp_proxy.reset_all()
         link.wait("up", "down", "up")
         assert told == ["closed", "up"]
@@ -248,7 +259,9 @@ def test_every_byte_of_the_handshake_may_be_the_last_and_none_counts_as_a_refusa
         assert not any(reason.final for reason in link.reasons), link.reasons
 
 
-def test_a_name_that_cannot_be_resolved_is_tried_again_and_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_cannot_be_resolved_is_tried_again_and_says_which(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(links, "_FIRST_WAIT", 0.001)
     with linked("amqp://nowhere.invalid:5672/") as link:
         wait_until(lambda: link.told == ["failed"] * len(link.told) and len(link.told) >= 3)
@@ -279,7 +292,7 @@ def test_a_wrong_password_and_a_missing_virtual_host_are_refusals(vhost: Virtual
         (vhost.rabbit.url(vhost="nowhere"), "does not let user 'guest' into this virtual host"),
     ):
         with linked(url) as link:
-            wait_until(lambda link=link: link.told)
+            link.wait("failed")
             assert link.reasons[0].final
             assert text in link.reasons[0].text
             assert "wrong@" not in link.reasons[0].text
@@ -320,9 +333,9 @@ def test_when_pika_itself_raises_the_connection_is_made_anew(
 
 def test_a_link_that_is_blocked_is_told_so_once() -> None:
     told = Linked("amqp://127.0.0.1:1/")
-    told.link._block(True)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - an alarm is for tests with a node of their own
-    told.link._block(True)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    told.link._block(False)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    told.link._block(on=True)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - an alarm is for tests with a node of their own
+    told.link._block(on=True)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    told.link._block(on=False)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     assert told.told == ["blocked", "unblocked"]
 
 

@@ -35,7 +35,7 @@ class SecureBroker:
         server.private_key_and_cert_chain_pem.write_to_path(names["server"])
         ours.private_key_and_cert_chain_pem.write_to_path(names["ours"])
         self.port = free_ports(1)[0]
-        self.files = {"ca_file": str(names["ca"]), "cert_file": str(names["ours"])}
+        self.files: dict[str, Any] = {"ca_file": str(names["ca"]), "cert_file": str(names["ours"])}
         self.stranger = str(names["other"])
         self.node = RabbitMQ(
             plugins=["rabbitmq_auth_mechanism_ssl"],
@@ -120,7 +120,7 @@ def test_a_certificate_file_that_is_missing_is_named_and_read_again(
     secure: SecureBroker, tmp_path: Path
 ) -> None:
     late = tmp_path / "late.pem"
-    with linked(secure.url(), **secure.files | {"ca_file": str(late)}) as link:
+    with linked(secure.url(), ca_file=str(late), cert_file=secure.files["cert_file"]) as link:
         wait_until(lambda: link.told)
         assert str(late) in link.reasons[0].text
         assert not link.reasons[0].final

@@ -205,9 +205,7 @@ def test_a_model_that_is_not_there_pauses_its_queue_and_no_other_until_it_appear
     late = {"type": "chat", "model": "late"}
     queue = queue_name("chat", "late")
     embed = queue_name(EMBED["type"], EMBED["model"])
-    with WatchedFleet(
-        vhost, subscriptions=[late, EMBED], models=[EMBED["model"]], ready=[embed]
-    ) as fleet:
+    with WatchedFleet(vhost, subscriptions=[late, EMBED], models=[EMBED["model"]], ready=[embed]) as fleet:
         fleet.send({"messages": [{"role": "user", "content": "a"}]}, queue, correlation_id="a")
         fleet.publish("b", request_type="embed")
         assert "error" not in fleet.wait_for_replies(1)["b"]

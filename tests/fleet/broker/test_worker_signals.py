@@ -1,4 +1,4 @@
-"""A worker that is killed, frozen or told to stop: what it had is done, here or elsewhere, and answered once."""
+"""A worker that is killed, frozen or told to stop: what it had is done here or elsewhere, and answered."""
 
 from __future__ import annotations
 
