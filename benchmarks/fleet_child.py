@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 import time
+from importlib import import_module
 from statistics import median
 from typing import Any, Final
 
@@ -39,7 +40,6 @@ def _worker(job: dict[str, Any]) -> None:
     from ollama_ext.settings import Settings  # noqa: PLC0415 - nor for this
 
     if job["reply"] is not None:
-        from ollama_ext.fleet import running  # noqa: PLC0415 - as above
         from ollama_ext.fleet.dispatch import Outcome  # noqa: PLC0415 - as above
 
         outcome = Outcome(result=job["reply"], usage=job["usage"], status=200, model="burst")
@@ -47,6 +47,7 @@ def _worker(job: dict[str, Any]) -> None:
         def run_request(*_arguments: Any, **_options: Any) -> Outcome:
             return outcome
 
+        running: Any = import_module("ollama_ext.fleet.running")
         running.run_request = run_request
     settings = Settings.from_mapping(job["settings"], environ={})
     logging.basicConfig(level=logging.WARNING)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -54,7 +55,8 @@ class Answering:
         worker: str,
         post: Post,
         known: Callable[[str], tuple[Model | None, str | None]],
-        done: Callable[[Assignment, bool], None],
+        done: Callable[[Assignment, bool, bool], None],
+        ready: Callable[[], None],
     ) -> None:
         """Prepare.
 
@@ -63,9 +65,12 @@ class Answering:
             post: What publishes.
             known: Returns the model of a queue and the version of the Ollama, as far as they are known.
             done: Called when the fate of an answer is known, with whether a copy in the dead-letter queue is
-                missing.
+                missing, and whether the answer is in a queue, or none was wanted.
+            ready: Called when replies can be sent.
         """
         self._worker, self._post, self._known, self._done = worker, post, known, done
+        self._ready = ready
+        self._down = False  # said that replies wait
         self._letters: dict[str, _Sent] = {}
 
     def __len__(self) -> int:
@@ -83,7 +88,7 @@ class Answering:
     def _reply(self, sent: _Sent) -> None:
         verdict, assignment = sent.verdict, sent.assignment
         if verdict.reply_to is None:
-            self._done(assignment, sent.lost)
+            self._done(assignment, sent.lost, True)  # noqa: FBT003 - as the callback takes it
             return
         letter_id = uuid.uuid4().hex
         queue = assignment.job.delivery.queue
@@ -149,20 +154,28 @@ class Answering:
                 )
             self._reply(_Sent(sent.assignment, sent.verdict, lost=lost))
             return
+        if how == "unconfirmed" and (letter.expires is None or letter.expires > monotonic()):
+            log.warning("a reply to %s was not confirmed in time, and is sent again", letter.routing_key)
+            self._reply(sent)
+            return
         if how != "confirmed":
             log.warning("a reply to %s was not delivered (%s)", letter.routing_key, what)
         if how == "refused" and not sent.short:
             short = msgspec.structs.replace(sent.verdict, body=refused_body(letter.body, reason))
             self._reply(msgspec.structs.replace(sent, verdict=short, short=True))
             return
-        self._done(sent.assignment, sent.lost)
+        self._done(sent.assignment, sent.lost, how == "confirmed")
 
     def post_up(self) -> None:
-        """Nothing: the outbox goes on by itself."""
+        """The outbox goes on by itself."""
+        self._down = False
+        self._ready()
 
     def post_down(self, reason: Reason) -> None:
-        """Say it; replies wait."""
-        log.warning("replies wait: %s", reason.text)
+        """Say it, once for each outage; replies wait."""
+        if not self._down:
+            log.warning("replies wait: %s", reason.text)
+        self._down = True
 
     def post_blocked(self, on: bool) -> None:
         """Say it."""

@@ -200,15 +200,20 @@ def _unopened(cause: BaseException, address: str, who: str) -> Reason | None:
         return _closed(int(closed[1]), closed[2].rstrip("'\""), address, who)
     if "StreamLostError" not in seen:
         return None
+    return _hung_up(cause, seen, address)
+
+
+def _hung_up(cause: BaseException, seen: str, address: str) -> Reason:
+    """Return why a broker ended a connection in silence."""
     if "SSLError" in seen and "ALERT" in seen:
         wanted = "it wants another certificate than ours, or one at all (amqp.cert_file)"
         return Reason(f"{address} ended TLS: {wanted}", final=True, kind="tls")
     text = f"{address} ended the connection while it was being opened: it is starting, or going down"
-    if isinstance(cause, exceptions.IncompatibleProtocolError):
-        return Reason(
-            f"{text}, or it is a port with TLS (for that the URL begins with amqps://)", kind="plain"
-        )
-    return Reason(text)
+    if not isinstance(cause, exceptions.IncompatibleProtocolError):
+        return Reason(text)
+    if address.startswith("amqps:"):  # it may have told what is wrong with our certificate, and we not heard
+        return Reason(f"{text}, or it wants a certificate (amqp.cert_file)", kind="tls")
+    return Reason(f"{text}, or it is a port with TLS (the URL then begins with amqps://)", kind="plain")
 
 
 def _refused(cause: BaseException, address: str, who: str) -> Reason | None:

@@ -106,7 +106,7 @@ class Caller:
                 self._started = True
                 self._loop.start()
                 self._loop.call(self._open)
-        self._loop.call(self._begin, waiting, ended)
+            self._loop.call(self._begin, waiting, ended)
 
     def forget(self, waiting: Waiting) -> None:
         """Nobody waits for it any more."""
@@ -168,8 +168,8 @@ class Caller:
                     waiting.ended()
 
     def _tick(self) -> None:
-        self._do(self._calls.tick(monotonic()))
         self._loop.later(_TICK, self._tick)
+        self._do(self._calls.tick(monotonic()))
 
     def _close(self, ended: threading.Event) -> None:
         for waiting in list(self._waiting.values()):
@@ -287,7 +287,7 @@ class Caller:
             self._calls.up()
 
     def _refused(self, reason: Reason) -> None:
-        if reason.final:
+        if reason.final and len(self._settings.urls) == 1:  # else another broker may take us
             self._do(self._calls.refused(BrokerRefused(reason.text)))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from struct import unpack_from
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pika
+import pika.data
 from pika import spec
 
 from .broker import reason_of
@@ -30,6 +32,27 @@ if TYPE_CHECKING:
     from .loop import Loop
 
 _epochs = itertools.count(1)
+
+
+def _forgiving(decode: Callable[[bytes, int], tuple[Any, int]]) -> Any:
+    """Have headers that pika cannot read be none, instead of the end of the connection.
+
+    A message with such headers, say a time in milliseconds where AMQP has seconds, would end the connection
+    of each worker that takes it, and go back into its queue every time.
+    """
+
+    def decode_table(encoded: bytes, offset: int) -> tuple[Any, int]:
+        end = offset + 4 + unpack_from(">I", encoded, offset)[0]
+        try:
+            table, read = decode(encoded, offset)
+        except Exception:  # noqa: BLE001 - of any kind: they are a stranger's bytes
+            return {}, end
+        return (table if read == end else {}), end
+
+    return decode_table
+
+
+pika.data.decode_table = _forgiving(pika.data.decode_table)
 
 
 class Channel:

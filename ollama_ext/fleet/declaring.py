@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from .questions import Answer, ExchangeDeclare, Question, QueueBind, QueueDeclare
+from .questions import Answer, ExchangeDeclare, Question, QueueBind, QueueDeclare, TryPublish
+from .topology import REPLY_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -109,6 +110,13 @@ def look(queue: str) -> Generator[Question, Answer, Answer]:
 def is_gone(answer: Answer) -> bool:
     """Whether a look says that nobody will read this queue again.
 
-    A queue that belongs to another connection is refused with 405: its owner lives.
+    A queue that belongs to another connection is refused with 405: its owner lives. And a 404 may also say
+    that the node of the queue is down, from which it comes back.
     """
-    return answer.code == _NOT_FOUND
+    return answer.code == _NOT_FOUND and "no queue" in answer.text
+
+
+def may_reply(token: str) -> Generator[Question, Answer, Answer]:
+    """Try to publish to the default exchange, as replies are, for a queue that nobody has."""
+    answer = yield TryPublish(f"{REPLY_PREFIX}{token}")
+    return answer

@@ -25,7 +25,7 @@ from .jobs import Settle as Settlement
 from .loop import Loop
 from .post import Post
 from .running import Assignment, Fate, Runner, Threads, Verdict
-from .serving import FULL, Serving
+from .serving import FULL, UNSENT, Serving
 from .taking import Cancel, Consume, Get, Run, Settle, Taking
 from .topology import configured_exchanges
 
@@ -83,7 +83,7 @@ class Engine:
             before_subscribe=before_subscribe,
         )
         self._post = Post(self._loop, f"{worker.name}: replies", amqp, told)
-        self._answering = Answering(worker.name, self._post, self._known, self._answered)
+        self._answering = Answering(worker.name, self._post, self._known, self._answered, self._post_ready)
         self._post.events = self._answering
         exchanges = configured_exchanges(settings.subscriptions, amqp.exchange)
         self._runner = Runner(settings, client, exchanges)
@@ -94,7 +94,8 @@ class Engine:
         self._cancelling: set[str] = set()
         self._assignments: dict[Job, Assignment] = {}
         self._callers = Callers(self._post, self._assignments)
-        self._connected = False
+        self._connected = self._served = False  # whether ever
+        self._alone = len(amqp.urls) == 1  # else another broker may take us that refuses here
         self._trouble: OllamaError | None = None  # why there is no connection yet
         self._stopping = self._closing = False
 
@@ -125,18 +126,20 @@ class Engine:
     # -- life
 
     def _begin(self) -> None:
+        self._serving.halt(UNSENT)
         self._serving.begin()
         self._intake.open()
         self._post.open()
         self._tick()
 
     def _tick(self) -> None:
+        if self._closing:
+            return
+        self._loop.later(_TICK, self._tick)
         now = monotonic()
         self._serving.tick(now)
         self._callers.look(now)
         self._heed_outbox()
-        if not self._closing:
-            self._loop.later(_TICK, self._tick)
 
     def _stop(self, *, now: bool) -> None:
         if self._closing:
@@ -211,21 +214,25 @@ class Engine:
         """Say why there is no connection; before the first one it may be the end."""
         self._serving.say_once(f"no connection to the broker: {reason.text}")
         self._trouble = reason.error()
-        if reason.final and not self._connected:
+        if reason.final and not self._connected and self._alone:
             self._fail(self._trouble)
 
     def exchange_refused(self, declared: Declared) -> None:
-        """Without its exchange a worker gets nothing: say what to do."""
+        """Without its exchange a worker gets nothing: say what to do. Later on it is declared again."""
         remedy = (
             "let an operator make it (`ollama-ext fleet definitions` prints what `rabbitmqctl "
             "import_definitions` takes)"
             if declared.right
             else "name another one as amqp.exchange"
         )
-        self._fail(BrokerRefused(f"{declared.problem}: {remedy}"))
+        if self._served:
+            self._serving.say_once(f"{declared.problem}: {remedy}")
+        else:
+            self._fail(BrokerRefused(f"{declared.problem}: {remedy}"))
 
     def queue_ready(self, declared: Declared) -> None:
         """Take from it, if its model is there."""
+        self._served = True
         self._serving.declared(declared)
 
     def queue_refused(self, declared: Declared) -> None:
@@ -304,7 +311,7 @@ class Engine:
                 case Run(item):
                     self._run(item)
                 case Settle(item):
-                    self._settle(item)
+                    self._intake.settle(item)
                 case Get(queue):
                     self._asked = queue
                     self._intake.get(queue)
@@ -314,18 +321,6 @@ class Engine:
                     self._cancelling.add(queue)
                     self._intake.cancel(queue)
         self._check_end()
-
-    def _settle(self, settlement: Settlement) -> None:
-        channel = self._intake.channel(settlement.queue, settlement.epoch)
-        if channel is None:
-            return  # the broker has it back
-        match settlement.kind:
-            case "ack":
-                channel.ack(settlement.tag)
-            case "requeue":
-                channel.requeue(settlement.tag)
-            case "reject":
-                channel.reject(settlement.tag)
 
     # -- jobs
 
@@ -350,11 +345,24 @@ class Engine:
         job = assignment.job
         queue = job.delivery.queue
         del self._assignments[job]
-        self._serving.judge(queue, verdict, monotonic())
+        try:
+            self._serving.judge(queue, verdict, monotonic())
+            self._conclude(assignment, verdict)
+        finally:
+            self._freed(queue)
+
+    def _conclude(self, assignment: Assignment, verdict: Verdict) -> None:
+        job = assignment.job
+        queue = job.delivery.queue
         if verdict.why:
             level = logging.INFO if verdict.fate is Fate.REPLY else logging.WARNING
             log.log(
-                level, "%s: delivery %d: %s (%s)", queue, assignment.attempt, verdict.why, verdict.fate.value
+                level,
+                "%s: delivery %d: %.300s (%s)",
+                queue,
+                assignment.attempt,
+                verdict.why,
+                verdict.fate.value,
             )
         match verdict.fate:
             case Fate.REQUEUE | Fate.MISSING:
@@ -368,13 +376,16 @@ class Engine:
                 self._heed_outbox()
             case Fate.LEAVE:  # the connection is being closed, and what is not settled goes back
                 pass
-        self._freed(queue)
 
-    def _answered(self, assignment: Assignment, lost: bool) -> None:
+    def _answered(self, assignment: Assignment, lost: bool, arrived: bool) -> None:
         """The fate of the answer is known."""
         job = assignment.job
-        self._settle_all(self._jobs.reject_dead(job) if lost else self._jobs.replied(job))
+        jobs = self._jobs
+        self._settle_all(jobs.reject_dead(job) if lost else jobs.replied(job, arrived=arrived))
         self._check_end()
+
+    def _post_ready(self) -> None:
+        self._serving.see_whether_we_may_reply(self._post, self._rights)
 
     def _settle_all(self, settlements: Iterable[Settlement]) -> None:
         for settlement in settlements:

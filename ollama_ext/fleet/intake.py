@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .broker import Reason
     from .channels import Channel, Message
+    from .jobs import Settle
     from .loop import Loop
 
 log = logging.getLogger(__name__)
@@ -161,10 +162,18 @@ class Intake:
             lambda: self._events.empty(queue),
         )
 
-    def channel(self, queue: str, epoch: int) -> Channel | None:
-        """Return the channel that a delivery came on, if it is still there."""
-        channel = self._channels.get(queue)
-        return channel if channel is not None and channel.epoch == epoch else None
+    def settle(self, settlement: Settle) -> None:
+        """Acknowledge a delivery, or give it back; the broker has it back if its channel is gone."""
+        channel = self._channels.get(settlement.queue)
+        if channel is None or channel.epoch != settlement.epoch:
+            return
+        match settlement.kind:
+            case "ack":
+                channel.ack(settlement.tag)
+            case "requeue":
+                channel.requeue(settlement.tag)
+            case "reject":
+                channel.reject(settlement.tag)
 
     # -- the link
 

@@ -250,23 +250,29 @@ class Jobs:
         _expect(job, State.RUNNING)
         job.state = State.REPLYING
 
-    def replied(self, job: Job) -> list[Settle]:
-        """What became of its reply is known, or none was wanted: it is done."""
-        return self._done(job, "ack")
+    def replied(self, job: Job, *, arrived: bool = True) -> list[Settle]:
+        """What became of its reply is known, or none was wanted: it is done.
+
+        Args:
+            job: Which.
+            arrived: Whether its reply is in a queue. If it is not, its caller may ask again, with the same
+                message, and that is not to be taken for a redelivery of an answered one.
+        """
+        return self._done(job, "ack", keep=arrived)
 
     def reject_dead(self, job: Job) -> list[Settle]:
         """As `replied`, but there is no other copy of it: the broker gives it to the dead-letter queue."""
-        return self._done(job, "reject")
+        return self._done(job, "reject", keep=True)
 
     def requeue(self, job: Job) -> list[Settle]:
         """It could not be done here, and no reply was sent: it goes back into its queue."""
         _expect(job, State.RUNNING, State.REPLYING)
         return self._settled(job, "requeue")
 
-    def _done(self, job: Job, kind: Kind) -> list[Settle]:
+    def _done(self, job: Job, kind: Kind, *, keep: bool) -> list[Settle]:
         _expect(job, State.REPLYING)
         self._innocent.pop(job.key, None)
-        if job.delivery.properties.message_id:
+        if keep and job.delivery.properties.message_id:
             self._remember(self._finished, job.key, kind)
         return self._settled(job, kind)
 

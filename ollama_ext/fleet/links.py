@@ -197,12 +197,20 @@ class Link:
         self._talk_on()
 
     def _opened(self, connection: Any) -> None:
-        if connection is not self._connection:
+        ours = connection is self._connection
+        if not ours:
             connection.close()
             return
+
+        def blocked(*_: Any) -> None:
+            self._loop.guarded(self._blocks)
+
+        def unblocked(*_: Any) -> None:
+            self._loop.guarded(self._unblocks)
+
         self._failures = 0
-        connection.add_on_connection_blocked_callback(lambda *_: self._loop.guarded(self._blocks))
-        connection.add_on_connection_unblocked_callback(lambda *_: self._loop.guarded(self._unblocks))
+        connection.add_on_connection_blocked_callback(blocked)
+        connection.add_on_connection_unblocked_callback(unblocked)
         self._events.link_up()
 
     def _give_up(self) -> None:

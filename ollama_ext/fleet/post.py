@@ -152,9 +152,9 @@ class Post:
             self._do(self.outbox.returned(returned.message_id, returned.code, monotonic()))
 
     def _tick(self) -> None:
-        self._do(self.outbox.tick(monotonic()))
         if not self._closing:
             self._loop.later(_TICK, self._tick)
+            self._do(self.outbox.tick(monotonic()))
 
     def _do(self, actions: Iterable[Action], reason: str = "") -> None:
         for action in actions:

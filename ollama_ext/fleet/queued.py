@@ -141,7 +141,11 @@ class QueuedCalls:
             Call(call_id, queues, model),
             request_body(kind, model, fields, reply_to=reply_to, correlation_id=call_id),
             request_properties(
-                reply_to=reply_to, correlation_id=call_id, message_id=call_id, timeout=timeout
+                reply_to=reply_to,
+                correlation_id=call_id,
+                message_id=call_id,
+                timeout=timeout,
+                run_limit=timeout,
             ),
             deadline,
         )

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 # Seconds; what a limit of the caller's may be at least, so that a run can end in order.
 _LEAST: Final = 0.001
+# Seconds that a probe may take at least, however little of the job's time is left.
+_LEAST_PROBE: Final = 30.0
 
 
 class Assignment:
@@ -147,9 +149,19 @@ class Runner:
             return self._run(assignment)
         except Exception as error:
             log.exception("a request could not be handled")
-            known = Envelope(reply_to=text_of(assignment.job.delivery.properties.reply_to))
-            refusal = known.refused("internal", f"the worker failed: {type(error).__name__}")
-            return self._answer(refusal, error_body(refusal), code=refusal.code, why=refusal.message)
+            reply_to = text_of(assignment.job.delivery.properties.reply_to)
+            if reply_to is not None and self._refused(reply_to) is not None:
+                reply_to = None
+            refusal = Envelope(reply_to=reply_to).refused(
+                "internal", f"the worker failed: {type(error).__name__}"
+            )
+            return self._answer(refusal, self._error(refusal), code=refusal.code, why=refusal.message)
+
+    def _refused(self, reply_to: str) -> str | None:
+        return reply_refused(reply_to, self._worker.reply_to_allow, self._exchanges)
+
+    def _error(self, refusal: Refusal) -> bytes:
+        return error_body(refusal, max_bytes=self._worker.max_reply_bytes)
 
     def _run(self, assignment: Assignment) -> Verdict:
         delivery, worker = assignment.job.delivery, self._worker
@@ -157,11 +169,11 @@ class Runner:
             delivery.body, delivery.properties, assignment.subscription, max_bytes=worker.max_request_bytes
         )
         if request.reply_to is not None:
-            reason = reply_refused(request.reply_to, worker.reply_to_allow, self._exchanges)
+            reason = self._refused(request.reply_to)
             if reason is not None:
                 return Verdict(fate=Fate.DROP, code="reply_to", why=f"{reason} (see worker.reply_to_allow)")
         if isinstance(request, Refusal):
-            return self._answer(request, error_body(request), code=request.code, why=request.message)
+            return self._answer(request, self._error(request), code=request.code, why=request.message)
         assignment.reply_to = request.reply_to
         if assignment.attempt > worker.max_deliveries:
             why = "each worker that took it ended, or lost its connection, before it could answer"
@@ -184,7 +196,10 @@ class Runner:
         )
         fault, sick = outcome.fault, False
         if fault in (Fault.MACHINE, Fault.UNSURE):
-            failed = probe(self._client, assignment.subscription, self._ollama.first_token, assignment.cancel)
+            # The job's time, which the broker's patience is made for, bounds the probe, too.
+            left = max(limit - outcome.total_ms / 1000, _LEAST_PROBE)
+            longest = min(self._ollama.first_token, left)
+            failed = probe(self._client, assignment.subscription, longest, assignment.cancel)
             sick = failed is not None
             if fault is Fault.UNSURE:
                 fault = Fault.MACHINE if sick else Fault.CALLER
@@ -234,7 +249,7 @@ class Runner:
         times = f"given up after {runs} {'run' if runs == 1 else 'runs'} (worker.max_deliveries)"
         refusal = request.refused(code, f"{times}; the last failure: {known['why']}")
         if outcome is None or outcome.result is None:
-            body = error_body(refusal, max_bytes=self._worker.max_reply_bytes)
+            body = self._error(refusal)
         else:
             error = {"code": code, "message": refusal.message, "retryable": False}
             if outcome.fault is Fault.MODEL_MISSING and outcome.error is not None:

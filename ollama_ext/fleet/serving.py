@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import random
+import uuid
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from .declaring import NO_RIGHT, may_reply
 from .expansion import ANY, is_wild
 from .intake import Wanted
+from .questions import Conversation
 from .readiness import Go, Halt, Look, Pause, Probe, Readiness, Resume
 from .running import Fate, Threads
 from .taking import Source
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from .declaring import Declared
     from .expansion import Model
     from .loop import Loop
+    from .post import Post
+    from .questions import Answer
     from .readiness import Action as Measure
     from .running import Verdict
     from .taking import Action, Taking
@@ -41,7 +46,9 @@ log = logging.getLogger(__name__)
 #: Why nothing is taken from a queue: it is not declared, or its model is not there, not provided, not loaded.
 UNDECLARED, ABSENT, UNPROVIDED, UNLOADED = "undeclared", "absent", "unprovided", "unloaded"
 #: Why nothing is taken at all.
-SICK, FULL = "sick", "full"
+SICK, FULL, UNSENT = "sick", "full", "unsent"
+# Seconds between two looks at whether we may publish replies by now.
+_RIGHTS: Final = 30.0
 
 
 class Serving:
@@ -150,6 +157,27 @@ class Serving:
             if not self._halts:
                 self._do(self._taking.go(monotonic()))
 
+    def see_whether_we_may_reply(self, post: Post, rights: str) -> None:
+        """Take requests if replies can be published: without that right every answer would be lost.
+
+        Args:
+            post: What publishes, which is up.
+            rights: The command that gives a worker what it needs.
+        """
+
+        def answered(answer: Answer) -> None:
+            if answer.code != NO_RIGHT:
+                self.go(UNSENT)
+                return
+            self.halt(UNSENT)
+            self.say_once(
+                f"taking no requests: we may not publish replies ({answer.text}). What gives a worker its "
+                f"rights: {rights}"
+            )
+            self._loop.later(_RIGHTS, self.see_whether_we_may_reply, post, rights)
+
+        post.converse(Conversation(may_reply(uuid.uuid4().hex), answered))
+
     # -- what the broker says of queues
 
     def undeclared(self, queue: str) -> None:
@@ -187,7 +215,6 @@ class Serving:
             self._measure(self._readiness.machine_failed(now, verdict.why))
         elif verdict.fate is Fate.MISSING:
             self._measure(self._readiness.missing(queue, now))
-            self._watcher.poke()
 
     def _probe(self) -> None:
         """Probe the machine; on the prober's thread."""

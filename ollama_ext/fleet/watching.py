@@ -216,7 +216,14 @@ def probe(
         if subscription is not None and subscription.model != "*":
             load = Timeouts(connect=5.0, first_byte=first_token, total=first_token)
             if subscription.type == "embed":
-                quick.load_model(subscription.model, timeout=load, cancel=cancel)
+                quick.embed(
+                    subscription.model,
+                    None,
+                    options=subscription.options,
+                    keep_alive=subscription.keep_alive,
+                    timeout=load,
+                    cancel=cancel,
+                )
             else:
                 quick.generate(
                     subscription.model,

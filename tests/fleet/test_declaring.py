@@ -214,7 +214,9 @@ def test_a_reply_queue_is_looked_at_and_not_made() -> None:
 
 
 def test_a_caller_is_gone_only_if_its_queue_is_not_there() -> None:
-    assert is_gone(no(MISSING))
+    assert is_gone(no(MISSING, "NOT_FOUND - no queue 'llm.reply.u.1' in vhost '/'"))
+    away = "NOT_FOUND - home node 'rabbit@two' of durable queue 'llm.reply.u.1' is down or inaccessible"
+    assert not is_gone(no(MISSING, away))
     for lives in (YES, no(LOCKED), no(NO_RIGHT), no(NO_CODE)):
         assert not is_gone(lives)
 

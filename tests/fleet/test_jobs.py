@@ -213,6 +213,14 @@ def test_a_request_that_is_published_again_after_its_job_has_ended_runs_again() 
     assert isinstance(jobs.delivered(delivery(2)), Run)
 
 
+def test_a_redelivery_runs_again_if_the_reply_did_not_arrive() -> None:
+    jobs = Jobs()
+    job = started(jobs, delivery(message_id="a"))
+    jobs.finished(job)
+    jobs.replied(job, arrived=False)
+    assert isinstance(jobs.delivered(delivery(message_id="a", again=True)), Run)
+
+
 def test_without_a_message_id_a_redelivery_after_the_end_runs_again() -> None:
     jobs = Jobs()
     done(jobs, started(jobs, delivery(1, message_id=None)))

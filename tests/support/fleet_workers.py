@@ -163,6 +163,9 @@ class Fleet:
         for queue in self.queues:
             wait_until(partial(self._ready, queue, count), what=f"{count} workers of {queue}")
 
+    def _taken(self, queue: str) -> bool:
+        return not self.admin.exists(queue) or self.admin.count(queue) == 0
+
     def _ready(self, queue: str, count: int) -> bool:
         for worker in self.workers:
             assert worker.failure is None, f"{worker.name} has ended: {worker.failure}"
@@ -257,13 +260,16 @@ class Fleet:
     # -- the end
 
     def finish(self, *, dead: int = 0) -> None:
-        """See that all workers live; end them; see that no queue has a request left, and how many died.
+        """See that all workers live and take what waits; end them; see that nothing is left, how many died.
 
-        When a worker's connection is closed the broker has back what was not acknowledged: so a request that
-        is still somebody's would be found.
+        What waits may be requests that were answered, and came back before they were acknowledged. When a
+        worker's connection is closed the broker has back what was not acknowledged even then: so a request
+        that is still somebody's would be found.
         """
         for worker in self.workers:
             assert worker.alive, f"{worker.name} has ended: {worker.failure}"
+        for queue in self.queues:
+            wait_until(partial(self._taken, queue), what=f"{queue} is taken from until it is empty")
         for worker in self.workers:
             worker.stop()
         for worker in self.workers:

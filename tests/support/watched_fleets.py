@@ -56,6 +56,7 @@ class WatchedFleet(Fleet):
         order: What was run, in the order in which runs began.
         most: How many ran at once, at most, on all Ollamas together: by kind, and under "" of all kinds.
         seconds: How long each run takes at least.
+        away: Whether Ollamas to come are not there before they are revived.
         loads: What ``/api/generate`` answers, one after the other, if anything special. For Ollamas to come.
         models: What each Ollama says that it has; None: what it does by itself. For Ollamas to come.
     """
@@ -91,6 +92,7 @@ class WatchedFleet(Fleet):
         self.most: dict[str, int] = {}
         self.seconds = 0.0
         self.loads: list[Response] = []
+        self.away = False
 
     def make_ollama(self) -> EchoOllama:
         """Return one whose runs are watched."""
@@ -104,6 +106,8 @@ class WatchedFleet(Fleet):
     def reach(self, ollama: EchoOllama) -> str:
         """Return where its proxy is."""
         self._links.append(self._stack.enter_context(AmqpProxy(ollama.port)))
+        if self.away:
+            self._links[-1].refuse()
         return f"http://127.0.0.1:{self._links[-1].port}"
 
     def wait_ready(self, workers: int | None = None) -> None:

@@ -224,15 +224,3 @@ def test_a_worker_that_may_not_make_its_queue_waits_says_the_command_and_goes_on
         fleet.wait_ready()
         assert fleet.answers(fleet.ask(["one"])) == ["one"]
         fleet.finish()
-
-
-def test_a_worker_that_may_not_publish_replies_says_so_and_keeps_no_request(
-    vhost: VirtualHost, admin: Admin, caplog: pytest.LogCaptureFixture
-) -> None:
-    admin.declare_exchange("llm.request")
-    url = limited(vhost, configure=".", write="^llm[.]request", read=".")
-    with Fleet(vhost, url=url) as fleet:
-        fleet.publish("one")
-        wait_until(lambda: "access to exchange 'amq.default'" in caplog.text)
-        fleet.finish()
-        assert fleet.runs("one") == 1

@@ -205,7 +205,8 @@ def test_a_caller_loses_its_links_with_calls_in_flight(
             caller_proxy.reset(number)
         fleet.release()
         assert fleet.answers(calls) == wanted
-        assert set(fleet.all_runs.values()) == {1}  # what the broker had was not sent again
+        # What the broker has confirmed is not sent again; what it has not may run twice.
+        assert max(fleet.all_runs.values()) <= (1 if which == "replies" else 2)
         fleet.finish()
 
 

@@ -102,7 +102,6 @@ def test_a_name_that_is_not_in_the_certificate_is_not_trusted(secure: SecureBrok
 
 def test_a_broker_that_wants_a_certificate_says_so_to_one_without(secure: SecureBroker) -> None:
     reason = failure(secure.url(), ca_file=secure.files["ca_file"])
-    assert reason.final
     assert "amqp.cert_file" in reason.text
 
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
-from fleet_workers import EMBED, WorkerThread
+from fleet_workers import EMBED, WorkerThread, wait_until
 from watched_fleets import CHAT_QUEUE, WatchedFleet, tags
 
 from ollama_ext import Timeouts
@@ -97,6 +97,22 @@ def test_a_worker_waits_for_an_ollama_that_is_not_there_yet(vhost: VirtualHost) 
         fleet.revive_ollama(1)
         assert "error" not in fleet.wait_for_replies(1)["a"]
         assert late.alive
+        fleet.finish()
+
+
+def test_before_ollama_has_answered_once_nothing_is_taken_from_the_queue(
+    vhost: VirtualHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    with WatchedFleet(vhost, workers=0, ready=[]) as fleet:
+        fleet.away = True
+        fleet.add()
+        wait_until(lambda: fleet.admin.exists(CHAT_QUEUE) and "Ollama does not answer" in caplog.text)
+        fleet.send({"messages": [{"role": "user", "content": "a"}]}, correlation_id="a")
+        fleet.away = False
+        fleet.add()  # by the time that this one takes, the other one could have long been there
+        (reply,) = fleet.admin.wait_for(fleet.replies)
+        assert reply.headers["x-ollama-ext-attempt"] == 1, "it was taken, and given back"
+        assert reply.headers["x-ollama-ext-worker"] == "worker-1"
         fleet.finish()
 
 
