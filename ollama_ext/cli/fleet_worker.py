@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ollama_ext.s3 import Mirror
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def run_worker(

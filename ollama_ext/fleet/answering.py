@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .outbox import How
     from .post import Post
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class _Sent(msgspec.Struct, frozen=True):

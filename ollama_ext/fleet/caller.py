@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .outbox import How
     from .questions import Answer, Question
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Milliseconds after which the broker deletes a reply queue that nobody uses.
 _EXPIRES: Final = 1_800_000
@@ -62,7 +62,10 @@ class Waiting:
 
     def __init__(self, call: Call, body: bytes, properties: Properties, expires: float | None) -> None:
         """Keep what is to be sent, and until when (of `time.monotonic`) it may be."""
-        self.call, self.body, self.properties, self.expires = call, body, properties, expires
+        self.call: Call = call
+        self.body: bytes = body
+        self.properties: Properties = properties
+        self.expires: float | None = expires
         self.ended: Callable[[], object] = _nothing
         self.outcome: Reply | FleetError | None = None
 

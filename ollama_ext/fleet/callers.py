@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .questions import Answer
     from .running import Assignment
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Seconds between two looks for the caller of the same job.
 _EVERY: Final = 30.0

@@ -51,11 +51,11 @@ class Call:
 
     def __init__(self, call_id: str, queues: Iterable[str], model: str) -> None:
         """Begin."""
-        self.id = call_id
-        self.queues = list(queues)
-        self.model = model
-        self.accepted = False
-        self.since = 0.0
+        self.id: str = call_id
+        self.queues: list[str] = list(queues)
+        self.model: str = model
+        self.accepted: bool = False
+        self.since: float = 0.0
         self.tried: list[str] = []
 
     @property
@@ -96,7 +96,7 @@ class Calls:
 
     def __init__(self) -> None:
         """Start without calls, without a broker and without a reply queue."""
-        self.strays = 0
+        self.strays: int = 0
         self._calls: dict[str, Call] = {}
         self._ready = False  # there is a queue for replies, or was once
         self._down: float | None = None  # since when there is no broker

@@ -70,7 +70,7 @@ class Channel:
         closed: Callable[[Channel, Reason], None],
     ) -> None:
         """Open it."""
-        self.epoch = next(_epochs)
+        self.epoch: int = next(_epochs)
         self._loop, self._opened, self._closed = loop, opened, closed
         self._connection = connection
         self._tags: dict[str, str] = {}  # queue -> consumer tag

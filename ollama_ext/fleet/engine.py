@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .expansion import Model
     from .taking import Action
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Seconds between two looks at what is due.
 _TICK: Final = 1.0
@@ -62,7 +62,7 @@ class Engine:
     ) -> None:
         """Prepare; it runs from `start` on."""
         worker, amqp = settings.worker, settings.amqp
-        self.ended = threading.Event()
+        self.ended: threading.Event = threading.Event()
         self.failure: OllamaError | None = None
         self._drain_limit = worker.drain_limit
         self._loop = Loop("fleet-io")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .jobs import Settle
     from .loop import Loop
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Seconds before a queue that was lost is declared again, and one that was refused (doubling up to the last).
 _AGAIN, _REFUSED, _LONGEST = 0.3, 2.0, 60.0
@@ -108,7 +108,7 @@ class Intake:
         self, loop: Loop, name: str, settings: AmqpSettings, told: Mapping[str, str], events: IntakeEvents
     ) -> None:
         """Prepare; it connects from `open` on."""
-        self.link = Link(loop, name, settings, told, self)
+        self.link: Link = Link(loop, name, settings, told, self)
         self._loop, self._events = loop, events
         self._wanted: dict[str, Wanted] = {}
         self._channels: dict[str, Channel] = {}

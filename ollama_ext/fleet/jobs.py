@@ -105,11 +105,11 @@ class Job:
 
     def __init__(self, delivery: Delivery, key: bytes) -> None:
         """Hold a job; it is not started."""
-        self.key = key
-        self.delivery = delivery
-        self.tags = [(delivery.epoch, delivery.tag)]
-        self.count = delivery.count
-        self.state = State.HELD
+        self.key: bytes = key
+        self.delivery: Delivery = delivery
+        self.tags: list[tuple[int, int]] = [(delivery.epoch, delivery.tag)]
+        self.count: int = delivery.count
+        self.state: State = State.HELD
         self.started: float | None = None
 
     @property

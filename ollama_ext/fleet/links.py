@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .loop import Loop
     from .questions import Conversation
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Seconds before the first try to connect again, and the longest wait; each is made up to half longer.
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
@@ -109,8 +109,8 @@ class Link:
             told: What the broker is told about us.
             events: Who hears of it.
         """
-        self.blocked = False
-        self.losses = 0
+        self.blocked: bool = False
+        self.losses: int = 0
         self._loop, self._name, self._settings, self._told, self._events = loop, name, settings, told, events
         self._connection: _Connection | None = None
         self._timer: Any = None

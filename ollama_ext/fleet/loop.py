@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Ts = TypeVarTuple("Ts")
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class Loop:
@@ -32,9 +32,9 @@ class Loop:
     def __init__(self, name: str) -> None:
         """Prepare the loop; it runs from `start` on, and has no socket before."""
         self.pika: IOLoop
-        self.failures = 0
+        self.failures: int = 0
         self.broken: list[Callable[[], object]] = []
-        self.ticked = monotonic()
+        self.ticked: float = monotonic()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._ended = threading.Event()
         self._lock = threading.Lock()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .outbox import Action, How
     from .questions import Conversation
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Seconds between two looks at what has waited too long, and before a channel that was closed is opened again.
 _TICK, _REOPEN = 1.0, 0.1
@@ -62,8 +62,8 @@ class Post:
     def __init__(self, loop: Loop, name: str, settings: AmqpSettings, told: Mapping[str, str]) -> None:
         """Prepare; it connects from `open` on, before which ``events`` must be set."""
         self.events: PostEvents
-        self.outbox = Outbox()
-        self.link = Link(loop, name, settings, told, self)
+        self.outbox: Outbox = Outbox()
+        self.link: Link = Link(loop, name, settings, told, self)
         self._loop = loop
         self._channel: Channel | None = None
         self._reasons: dict[str, str] = {}

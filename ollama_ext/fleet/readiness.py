@@ -92,7 +92,7 @@ class Readiness:
             jitter: Returns a number from 0 to 1: by how many halves a wait is made longer. Keeps machines
                 apart that failed together; ``random.random`` will do.
         """
-        self.reason = ""
+        self.reason: str = ""
         self._failures = failures
         self._first, self._longest, self._jitter = first_wait, longest_wait, jitter
         self._row = 0  # failures since a job was last done

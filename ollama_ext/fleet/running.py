@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .jobs import Job
     from .messages import Request
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Seconds; what a limit of the caller's may be at least, so that a run can end in order.
 _LEAST: Final = 0.001
@@ -70,14 +70,14 @@ class Assignment:
 
     def __init__(self, job: Job, subscription: Subscription, attempt: int, arrived: float) -> None:
         """Keep what belongs together."""
-        self.job = job
-        self.subscription = subscription
-        self.attempt = attempt
-        self.arrived = arrived
-        self.cancel = CancelToken()
-        self.caller_gone = False
+        self.job: Job = job
+        self.subscription: Subscription = subscription
+        self.attempt: int = attempt
+        self.arrived: float = arrived
+        self.cancel: CancelToken = CancelToken()
+        self.caller_gone: bool = False
         self.reply_to: str | None = None
-        self.looked = -math.inf
+        self.looked: float = -math.inf
 
 
 class Fate(Enum):

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .taking import Action, Taking
     from .watching import Inventory
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Why nothing is taken from a queue: it is not declared, or its model is not there, not provided, not loaded.
 UNDECLARED, ABSENT, UNPROVIDED, UNLOADED = "undeclared", "absent", "unprovided", "unloaded"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ollama_ext.client import Client
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Seconds between two looks that nobody asked for, between two while the server does not answer, and before a
 # model that could not be provided is tried again (doubling up to the first of these).

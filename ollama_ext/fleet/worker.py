@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ollama_ext.settings import Settings
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Seconds between two looks of the waiting thread: Python runs a signal's handler when that thread wakes up.
 _LOOK: Final = 0.5

@@ -139,7 +139,7 @@ class Unfit(Exception):
     def __init__(self, problem: str, origin: Origin = MAPPING) -> None:
         """Take a problem and where it is."""
         super().__init__(problem)
-        self.problems = [Problem(origin, problem)]
+        self.problems: list[Problem] = [Problem(origin, problem)]
 
     @classmethod
     def of(cls, problems: Sequence[Problem]) -> Unfit:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 from background import wait_until
 from linked_brokers import PATIENCE, Linked, linked, opened
-from pika import SelectConnection
 from rabbitmq import free_ports
 from sockets import open_files
 
@@ -315,17 +314,15 @@ def test_a_callback_that_raises_is_logged_and_the_link_goes_on(
 
 
 def test_when_pika_itself_raises_the_connection_is_made_anew(
-    link: Linked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    link: Linked, caplog: pytest.LogCaptureFixture
 ) -> None:
     closed: list[str] = []
     link.do(lambda: link.link.channel(lambda _: None, lambda _, why: closed.append(why.text)))
 
-    def fail(*_: object) -> None:
-        monkeypatch.undo()
+    def fail() -> None:
         raise AssertionError("a bug of pika's")
 
-    monkeypatch.setattr(SelectConnection, "_on_data_available", fail)
-    link.loop.call(link.link.converse, Conversation(look("whatever"), lambda _: None))  # something to read
+    link.loop.pika.add_callback_threadsafe(fail)  # as a callback of pika's own would
     link.wait("up", "down", "up")
     wait_until(lambda: closed)
     assert "a bug of pika's" in caplog.text
