@@ -14,7 +14,6 @@ import pika
 from pika import exceptions
 from pika.credentials import ExternalCredentials, PlainCredentials
 
-from ollama_ext.settings import redacted
 from ollama_ext.version import __version__
 
 from .errors import BrokerRefused, BrokerUnreachable, FleetError
@@ -61,11 +60,6 @@ class Reason(msgspec.Struct, frozen=True):
         return BrokerRefused(self.text) if self.final else BrokerUnreachable(self.text)
 
 
-def addresses(settings: AmqpSettings) -> list[str]:
-    """Return where the brokers are, without secrets."""
-    return [redacted(url) for url in settings.urls]
-
-
 def user_of(url: str) -> str:
     """Return the user that a URL logs in with."""
     return unquote(urlsplit(url).username or "guest")
@@ -76,23 +70,20 @@ def vhost_of(url: str) -> str:
     return unquote(urlsplit(url).path[1:]) or "/"
 
 
-def parameters(settings: AmqpSettings, name: str, told: Mapping[str, str]) -> list[pika.ConnectionParameters]:
-    """Return pika's parameters for each broker, with passwords and certificates read anew.
+def parameters(
+    url: str, settings: AmqpSettings, name: str, told: Mapping[str, str]
+) -> pika.ConnectionParameters:
+    """Return pika's parameters for a broker, with passwords and certificates read anew.
 
     Args:
-        settings: Where the brokers are.
+        url: Which broker, of those in the settings.
+        settings: How it is reached.
         name: Of the connection, as the management UI shows it.
         told: What else the broker is told about us.
 
     Raises:
         BrokerUnreachable: A file of the settings cannot be read; somebody may be about to replace it.
     """
-    return [_parameters(url, settings, name, told) for url in settings.urls]
-
-
-def _parameters(
-    url: str, settings: AmqpSettings, name: str, told: Mapping[str, str]
-) -> pika.ConnectionParameters:
     parts = urlsplit(url)
     tls = parts.scheme == "amqps"
     host = parts.hostname or "localhost"

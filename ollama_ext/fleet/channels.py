@@ -72,7 +72,6 @@ class Channel:
         """Open it."""
         self.epoch: int = next(_epochs)
         self._loop, self._opened, self._closed = loop, opened, closed
-        self._connection = connection
         self._tags: dict[str, str] = {}  # queue -> consumer tag
         self._ends: dict[str, Callable[[], None]] = {}  # consumer tag -> what to call when the broker cancels
         self._prefetch = 0

@@ -17,8 +17,7 @@ from .checks_broker import QueuePlan, ask_brokers
 from .checks_ollama import about_ollama, ask_ollama
 from .checks_policies import about_policies, ask_management
 from .checks_report import Finding, Report, Row, problem
-from .expansion import is_wild
-from .topology import check_subscriptions, configured_exchanges, queue_name
+from .topology import check_subscriptions, configured_exchanges, is_wild, queue_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

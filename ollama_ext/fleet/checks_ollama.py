@@ -13,7 +13,7 @@ from ollama_ext.hosts import parse_host
 from ollama_ext.names import parse_name
 
 from .checks_report import Finding, command, counted, note, ok, problem
-from .expansion import is_wild
+from .topology import ANY, is_wild
 from .watching import Inventory, Watcher
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def about_ollama(server: Server, settings: Settings) -> list[Finding]:
 
 def _about_models(inventory: Inventory, settings: Settings) -> Iterator[Finding]:
     fetched = [parse_name(model) for model in settings.default_models]
-    for model in dict.fromkeys(each.model for each in settings.subscriptions if each.model != "*"):
+    for model in dict.fromkeys(each.model for each in settings.subscriptions if each.model != ANY):
         there = inventory.find(model)
         if there is not None and there.remote:
             yield note("model", f"{model} is only a name there: its prompts go on to another host")

@@ -127,7 +127,7 @@ def _client(settings: AmqpSettings, url: str) -> Client:
     if parts.username is not None:
         user, password = unquote(parts.username), unquote(parts.password or "")
     else:
-        credentials: Any = parameters(settings, "", {})[0].credentials
+        credentials: Any = parameters(settings.urls[0], settings, "", {}).credentials
         user, password = getattr(credentials, "username", ""), getattr(credentials, "password", "")
     bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
     secret = base64.b64encode(f"{user}:{password}".encode()).decode()

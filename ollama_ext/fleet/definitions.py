@@ -16,7 +16,15 @@ import msgspec
 
 from ollama_ext.errors import InvalidArgument
 
-from .topology import DEAD_QUEUE, DEFAULT_EXCHANGE, PROVIDER, REPLY_PREFIX, configured_exchanges, queue_name
+from .topology import (
+    DEAD_QUEUE,
+    DEFAULT_EXCHANGE,
+    PROVIDER,
+    REPLY_PREFIX,
+    configured_exchanges,
+    is_wild,
+    queue_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -84,7 +92,7 @@ def definitions(
     queues: dict[str, dict[str, Any]] = {DEAD_QUEUE: _QUORUM}
     bindings: list[dict[str, Any]] = []
     for each in listed:
-        if "*" in (each.type, each.model):
+        if is_wild(each):
             continue
         source = each.exchange or exchange
         name = queue_name(each.type, each.model, source)

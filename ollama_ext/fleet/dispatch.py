@@ -36,6 +36,7 @@ from ollama_ext.state import ChatState, GenerateState
 from ollama_ext.streaming import ReplyStream
 
 from .faults import Fault, fault_of
+from .topology import ANY
 
 if TYPE_CHECKING:
     from ollama_openapi.types import Unset
@@ -96,7 +97,6 @@ _FAILED: Final = 500
 _LEAST_FAILURE: Final = 400
 _NANOSECONDS: Final = 1_000_000  # of a millisecond
 _LONGEST_SHOWN: Final = 120  # characters of a name in a message
-_ANY: Final = "*"  # a subscription to all types, or all models, fills in none
 _JSON_TYPES: Final[Mapping[type, str]] = {
     dict: "an object",
     list: "a list",
@@ -248,7 +248,7 @@ def _filled(body: object, subscription: Subscription | None) -> Mapping[str, Any
     fields: dict[str, Any] = {**body}
     if subscription is not None:
         for name, own in (("request_type", subscription.type), ("model", subscription.model)):
-            if fields.get(name) is None and own != _ANY:
+            if fields.get(name) is None and own != ANY:
                 fields[name] = own
     return fields
 
@@ -353,8 +353,8 @@ def _checked_model(model: object, subscription: Subscription | None) -> str:
         raise _Unfit(
             "invalid_request", 400, "model is empty: name one, or leave it out for that of the queue"
         )
-    served = _ANY if subscription is None else subscription.model
-    if served != _ANY and not parse_name(model).same_as(parse_name(served)):
+    served = ANY if subscription is None else subscription.model
+    if served != ANY and not parse_name(model).same_as(parse_name(served)):
         asked = repr(model if len(model) <= _LONGEST_SHOWN else model[:_LONGEST_SHOWN] + "...")
         raise _Unfit(
             "model_mismatch",

@@ -12,15 +12,13 @@ import msgspec
 
 from ollama_ext.errors import InvalidArgument
 
-from .topology import queue_name, same_model
+from .topology import ANY, is_wild, queue_name, same_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ollama_ext.settings import Subscription
 
-#: Stands for every model, or every type.
-ANY: Final = "*"
 _EMBED: Final = ("embed",)
 _TEXT: Final = ("chat", "generate")
 
@@ -39,11 +37,6 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     families: tuple[str, ...] = ()
     remote: bool = False
-
-
-def is_wild(subscription: Subscription) -> bool:
-    """Whether a subscription stands for a list that depends on the machine."""
-    return ANY in (subscription.model, subscription.type)
 
 
 def types_of(model: Model, capabilities: Sequence[str] | None) -> tuple[str, ...]:

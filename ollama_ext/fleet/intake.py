@@ -112,7 +112,7 @@ class Intake:
         self._loop, self._events = loop, events
         self._wanted: dict[str, Wanted] = {}
         self._channels: dict[str, Channel] = {}
-        self._exchanges: dict[str, bool] = {}
+        self._exchanges: set[str] = set()
         self._refused: dict[str, float] = {}  # queue -> seconds until the next try
         self._open: dict[str, Declared] = {}  # while their channels open
 
@@ -204,7 +204,7 @@ class Intake:
         if wanted is None or not self.link.is_open or queue in self._open:
             return
         if wanted.exchange not in self._exchanges:
-            self._exchanges[wanted.exchange] = False
+            self._exchanges.add(wanted.exchange)
             self.link.converse(Conversation(declare_exchange(wanted.exchange), self._exchange_declared))
         self.link.converse(
             Conversation(
@@ -215,7 +215,7 @@ class Intake:
     def _exchange_declared(self, declared: Declared) -> None:
         self._tell(declared)
         if declared.problem is not None:
-            del self._exchanges[declared.name]  # asked again with the next queue
+            self._exchanges.remove(declared.name)  # asked again with the next queue
             self._events.exchange_refused(declared)
 
     def _queue_declared(self, declared: Declared) -> None:

@@ -152,7 +152,7 @@ class Link:
             self._loop.guarded(self._lost, connection, why, url)
 
         try:
-            tried = parameters(self._settings, self._name, self._told)[self._turn % len(urls)]
+            tried = parameters(url, self._settings, self._name, self._told)
             self._turn += 1
             self._connection = _Connection(
                 tried,

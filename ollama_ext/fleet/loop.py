@@ -82,11 +82,6 @@ class Loop:
         """Wait for the end of the thread; return whether it has ended."""
         return self._ended.wait(seconds)
 
-    @property
-    def here(self) -> bool:
-        """Whether the caller is on the loop's thread."""
-        return threading.current_thread() is self._thread
-
     def _run_posted(self) -> None:
         """Do what other threads want."""
         with self._lock:

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from .declaring import NO_RIGHT, may_reply
-from .expansion import ANY, is_wild
 from .intake import Wanted
 from .questions import Conversation
 from .readiness import Go, Halt, Look, Pause, Probe, Readiness, Resume
 from .running import Fate, Threads
 from .taking import Source
-from .topology import configured_exchanges, queue_name, same_model
+from .topology import ANY, configured_exchanges, is_wild, queue_name, same_model
 from .watching import Watcher, probe
 
 if TYPE_CHECKING:

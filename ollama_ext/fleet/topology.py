@@ -31,10 +31,11 @@ REPLY_PREFIX: Final = "llm.reply."
 DIRECT_REPLY_TO: Final = "amq.rabbitmq.reply-to"
 #: The types of request that have queues.
 REQUEST_TYPES: Final = ("chat", "generate", "embed")
+#: In a subscription: every type, or every model of the machine.
+ANY: Final = "*"
 #: Bytes that a name or key may have in AMQP, in UTF-8.
 LONGEST_NAME: Final = 255
 
-_ANY: Final = "*"  # in a subscription: every type, or every model of the machine
 _WILDCARDS: Final = frozenset({"*", "#"})
 _RESERVED: Final = "amq."
 _LATEST: Final = ":latest"
@@ -58,7 +59,7 @@ def queue_name(request_type: str, model: str, exchange: str = DEFAULT_EXCHANGE) 
         )
     if not model:
         raise InvalidArgument("The model is empty: name one, such as 'llama3.2:1b'.", argument="model")
-    if model == _ANY:
+    if model == ANY:
         raise InvalidArgument(
             "The model '*' has no queue: it stands for the models of a machine; each has one. Name one.",
             argument="model",
@@ -97,6 +98,11 @@ def queue_name(request_type: str, model: str, exchange: str = DEFAULT_EXCHANGE) 
             argument="model",
         )
     return name
+
+
+def is_wild(subscription: Subscription) -> bool:
+    """Whether a subscription stands for a list that depends on the machine."""
+    return ANY in (subscription.model, subscription.type)
 
 
 def same_model(one: str, other: str) -> bool:
@@ -140,12 +146,12 @@ def check_subscriptions(subscriptions: Iterable[Subscription], exchange: str) ->
         place = _Place(number, each, each.exchange or exchange)
         try:
             # The type of a wildcard is not known here; the longest one has the longest name.
-            kind = "generate" if each.type == _ANY else each.type
-            queue = queue_name(kind, "any" if each.model == _ANY else each.model, place.exchange)
+            kind = "generate" if each.type == ANY else each.type
+            queue = queue_name(kind, "any" if each.model == ANY else each.model, place.exchange)
         except InvalidArgument as error:
             problems.append(f"{place}: {error.message}")
             continue
-        if _ANY not in (each.type, each.model):
+        if not is_wild(each):
             place.queue = queue
         places.append(place)
     for one, other in combinations(places, 2):
@@ -171,7 +177,7 @@ def _conflict(one: _Place, other: _Place) -> str | None:
     mine, theirs = one.subscription, other.subscription
     if (
         (mine.type, one.exchange) == (theirs.type, other.exchange)
-        and (mine.model == _ANY) == (theirs.model == _ANY)
+        and (mine.model == ANY) == (theirs.model == ANY)
         and same_model(mine.model, theirs.model)
     ):
         if mine.model == theirs.model:

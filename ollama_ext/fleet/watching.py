@@ -14,7 +14,8 @@ from ollama_ext.names import parse_name
 from ollama_ext.settings import Subscription
 from ollama_ext.timeouts import Timeouts
 
-from .expansion import Model, expanded, is_wild
+from .expansion import Model, expanded
+from .topology import ANY, is_wild
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -213,25 +214,13 @@ def probe(
     try:
         quick.server_version(cancel=cancel)
         quick.list_models(cancel=cancel)
-        if subscription is not None and subscription.model != "*":
+        if subscription is not None and subscription.model != ANY:
             load = Timeouts(connect=5.0, first_byte=first_token, total=first_token)
+            served: Any = {"options": subscription.options, "keep_alive": subscription.keep_alive}
             if subscription.type == "embed":
-                quick.embed(
-                    subscription.model,
-                    None,
-                    options=subscription.options,
-                    keep_alive=subscription.keep_alive,
-                    timeout=load,
-                    cancel=cancel,
-                )
+                quick.embed(subscription.model, None, **served, timeout=load, cancel=cancel)
             else:
-                quick.generate(
-                    subscription.model,
-                    options=subscription.options,
-                    keep_alive=subscription.keep_alive,
-                    timeout=load,
-                    cancel=cancel,
-                )
+                quick.generate(subscription.model, **served, timeout=load, cancel=cancel)
     except OllamaError as error:
         return error
     except Exception as error:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_ext.fleet.expansion import ANY, Model, expanded, is_wild, types_of
-from ollama_ext.fleet.topology import queue_name, same_model
+from ollama_ext.fleet.expansion import Model, expanded, types_of
+from ollama_ext.fleet.topology import ANY, is_wild, queue_name, same_model
 from ollama_ext.settings import Subscription
 
 if TYPE_CHECKING:

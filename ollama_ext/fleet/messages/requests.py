@@ -13,7 +13,7 @@ from ollama_openapi.types import encode_json
 
 from ollama_ext.errors import InvalidArgument
 from ollama_ext.fleet.errors import RequestTooLarge
-from ollama_ext.fleet.topology import DIRECT_REPLY_TO
+from ollama_ext.fleet.topology import ANY, DIRECT_REPLY_TO
 
 from .shapes import (
     APP_ID,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from ollama_ext.settings import Subscription
 
-_ANY: Final = "*"  # a subscription to all types, or all models, fills in none
 _LONGEST_EXPIRATION: Final = 0xFFFFFFFF  # milliseconds; the broker closes the channel over a longer one
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _TYPES: Final[Mapping[type, str]] = {
@@ -105,8 +104,8 @@ def _known(properties: Properties, subscription: Subscription | None) -> Envelop
     return Envelope(
         reply_to=reply_to if isinstance(reply_to, str) and reply_to else None,
         correlation_id=correlation_id if isinstance(correlation_id, str) else None,
-        model=None if model == _ANY else model,
-        request_type=None if request_type == _ANY else request_type,
+        model=None if model == ANY else model,
+        request_type=None if request_type == ANY else request_type,
         patience=_patience(properties.expiration),
     )
 
