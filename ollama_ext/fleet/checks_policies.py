@@ -36,8 +36,6 @@ _PATIENCE: Final = 10.0
 # RabbitMQ's own limit on how long a consumer may hold a message, in milliseconds.
 _DEFAULT_TIMEOUT_MS: Final = 30 * 60 * 1000
 _NOT_FOUND, _UNKNOWN_USER, _NO_RIGHT = 404, 401, 403
-# To which queues a policy may apply; ours are quorum queues.
-_APPLIES: Final = frozenset({"queues", "all", "quorum_queues"})
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,12 +47,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     apply_to: str = "all"
     definition: dict[str, Any] = {}
 
-    def matches(self, queue: str) -> bool:
-        """Whether it is for this queue."""
+    def matches(self, queue: ManagedQueue) -> bool | None:
+        """Whether it is for this queue; None if the broker can read its pattern, and Python cannot."""
+        applies = self.apply_to in {"queues", "all", queue.kind}
         try:
-            return self.apply_to in _APPLIES and re.search(self.pattern, queue) is not None
-        except re.error:  # the broker's regular expressions are another dialect
-            return False
+            return applies and re.search(self.pattern, queue.name) is not None
+        except re.error:
+            return None
 
 
 class ManagedQueue(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,14 +62,16 @@ class ManagedQueue(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: Its name.
         there: Whether it is there.
+        kind: What policies for its kind of queue apply to.
         arguments: Those it was declared with.
         policy: The name of the one that applies; empty for none, None where the API does not know it yet.
-        effective: What that and an operator's policy say together; None where it is not known yet.
+        effective: What that and an operator's policy say together, up to 5 s ago; None where it is not known.
         bound: Whether it is bound to its exchange by its own name; None if that could not be seen.
     """
 
     name: str
     there: bool = True
+    kind: str = "quorum_queues"
     arguments: dict[str, Any] = {}
     policy: str | None = None
     effective: dict[str, Any] | None = None
@@ -167,6 +168,7 @@ def _queue(client: Client, vhost: str, plan: QueuePlan) -> ManagedQueue:
     effective = told.get("effective_policy_definition")
     return ManagedQueue(
         name=plan.name,
+        kind=f"{told.get('type', 'quorum')}_queues",
         arguments=told.get("arguments") or {},
         policy=(told["policy"] or "") if "policy" in told else None,
         effective=effective if isinstance(effective, dict) else None,
@@ -217,18 +219,31 @@ def about_policies(managed: Managed | None, place: Place, job_limit: float) -> l
 
 
 def _winner(managed: Managed, queue: ManagedQueue) -> str | None:
-    """Return the name of the policy that applies to a queue, or will; empty for none, None if not known."""
-    if queue.policy is not None or managed.policies is None:
+    """Return the name of the policy that applies to a queue; empty for none, None if not known.
+
+    It follows from the policies: what the API says of the queue lags by up to 5 s behind them. The API
+    decides among policies of one priority, and where a pattern cannot be read here.
+    """
+    policies = managed.policies
+    if policies is None or any(each.matches(queue) is None for each in policies):
         return queue.policy
-    matching = [each for each in managed.policies if each.matches(queue.name)]
-    return max(matching, key=lambda each: each.priority).name if matching else ""
+    matching = [each for each in policies if each.matches(queue)]
+    highest = max((each.priority for each in matching), default=0)
+    names = [each.name for each in matching if each.priority == highest] or [""]
+    return queue.policy if queue.policy in names else names[0]
 
 
 def _effective(managed: Managed, queue: ManagedQueue) -> dict[str, Any]:
-    if queue.effective is not None:
-        return queue.effective
+    """Return what applies to a queue.
+
+    The definition of the policy that wins comes first: the API's own answer lags by up to 5 s behind a policy
+    that changed. (An operator's policy can set none of what is looked at here.)
+    """
     winner = _winner(managed, queue)
-    return next((each.definition for each in managed.policies or () if each.name == winner), {})
+    for policy in managed.policies or ():
+        if policy.name == winner:
+            return policy.definition
+    return (queue.effective if winner != "" else None) or {}
 
 
 def _about_winners(managed: Managed, place: Place) -> Iterator[Finding]:
@@ -248,7 +263,7 @@ def _about_winners(managed: Managed, place: Place) -> Iterator[Finding]:
                 f"none applies to {shown}: nothing limits how many requests wait, and how long",
                 place.definitions(),
             )
-        elif ours is not None and any(ours.matches(name) for name in names):
+        elif ours is not None and any(ours.matches(queue) for queue in managed.queues if queue.name in names):
             yield _about_rival(winner, ours, shown, managed, place)
         else:
             yield note("policy", f"{winner}, not {REQUEST_POLICY}, applies to {shown}", place.definitions())
