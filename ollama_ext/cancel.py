@@ -23,7 +23,8 @@ class CancelToken:
 
     def __init__(self) -> None:
         """Start as not cancelled."""
-        self._event = threading.Event()
+        self._cancelled = False
+        self._event: threading.Event | None = None  # made for who waits: it costs more than all the rest
         self._lock = threading.RLock()  # a garbage collector may call `detach` in the middle of our methods
         self._hooks: dict[int, Callable[[], None]] = {}
         self._count = 0
@@ -31,7 +32,9 @@ class CancelToken:
     def cancel(self) -> None:
         """End every call that has this token. May be called again, by any thread, at any time."""
         with self._lock:
-            self._event.set()
+            self._cancelled = True
+            if self._event is not None:
+                self._event.set()
             hooks = list(self._hooks.values())
             self._hooks.clear()
         for hook in hooks:
@@ -40,21 +43,25 @@ class CancelToken:
     @property
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
-        return self._event.is_set()
+        return self._cancelled
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until it is cancelled, or for a time; return whether it is."""
-        return self._event.wait(seconds)
+        with self._lock:
+            if self._cancelled:
+                return True
+            event = self._event = self._event or threading.Event()
+        return event.wait(seconds)
 
     def raise_if_cancelled(self) -> None:
         """Raise `Cancelled` if it is."""
-        if self._event.is_set():
+        if self._cancelled:
             raise Cancelled("the call was cancelled")
 
     def attach(self, hook: Callable[[], None]) -> int:
         """Have a hook called on `cancel`, at once if that was before; return the key to detach it with."""
         with self._lock:
-            if not self._event.is_set():
+            if not self._cancelled:
                 self._count += 1
                 self._hooks[self._count] = hook
                 return self._count

@@ -196,7 +196,7 @@ def test_sockets_are_named_in_the_transport_and_the_scripted_server_only() -> No
 
 
 def test_the_amqp_client_is_named_in_few_modules_of_the_fleet_only() -> None:
-    assert importing("pika") == {f"fleet/{name}.py" for name in ("broker", "channels", "links", "loop")}
+    assert importing("pika") == {f"fleet/{name}.py" for name in ("broker", "channels", "connection", "loop")}
 
 
 def test_yaml_is_named_in_one_module_of_the_settings_only() -> None:

@@ -4,7 +4,7 @@
 
 worker              what a machine runs: `FleetWorker`; engine joins its parts on one I/O thread:
     taking, jobs    which messages to take, and what a delivery is until it is settled
-    running         a job on its thread; faults: whose failure it was
+    running         a job on its thread (threads); faults: whose failure it was
     serving         what is served now: readiness, watching (the Ollama), expansion (wildcards)
     answering       replies, and dead letters
 client              what a program calls: `FleetClient`; caller is its I/O, calls its state
@@ -15,8 +15,8 @@ declaring           how queues come to be, as questions to the broker
 check               what a worker would find, and what is wrong, each with what to type
 
 intake, post        the two connections of a worker; outbox: replies whose fate is not known
-links, channels     connections that come back, and what is done on them; with loop and broker, all that knows
-                    pika
+links, channels     connections that come back, and what is done on them; with connection, loop and broker,
+                    all that knows pika
 errors              what goes wrong
 
 Importing this needs nothing but the library itself; `FleetWorker` and `FleetClient` need the extra

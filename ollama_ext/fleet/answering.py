@@ -7,13 +7,12 @@ acknowledged, so that at no moment it is nowhere.
 from __future__ import annotations
 
 import logging
-import uuid
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from .messages import dead_properties, refused_body, reply_properties
+from .messages import dead_properties, refused_body, reply_properties, unique_ids
 from .outbox import Letter
 from .running import Assignment, Verdict
 from .topology import DEAD_QUEUE
@@ -71,6 +70,7 @@ class Answering:
         self._worker, self._post, self._known, self._done = worker, post, known, done
         self._ready = ready
         self._down = False  # said that replies wait
+        self._ids = unique_ids()
         self._letters: dict[str, _Sent] = {}
 
     def __len__(self) -> int:
@@ -90,7 +90,7 @@ class Answering:
         if verdict.reply_to is None:
             self._done(assignment, sent.lost, True)  # noqa: FBT003 - as the callback takes it
             return
-        letter_id = uuid.uuid4().hex
+        letter_id = self._ids()
         queue = assignment.job.delivery.queue
         model, version = self._known(queue)
         self._letters[letter_id] = sent
@@ -116,7 +116,7 @@ class Answering:
         )
 
     def _bury(self, sent: _Sent) -> None:
-        letter_id = uuid.uuid4().hex
+        letter_id = self._ids()
         delivery = sent.assignment.job.delivery
         self._letters[letter_id] = sent
         self._post.send(

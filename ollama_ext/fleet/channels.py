@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from math import inf
 from struct import unpack_from
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,6 +77,8 @@ class Channel:
         self._ends: dict[str, Callable[[], None]] = {}  # consumer tag -> what to call when the broker cancels
         self._prefetch = 0
         self._count = 0
+        self._unsettled: dict[int, None] = {}  # delivery tags, the earliest first
+        self._acks: list[int] = []  # to be sent at the end of the round
         self._got: tuple[Callable[[Message], None], Callable[[], None]] | None = None
         self._pika: Any = None
         self._pika = connection.channel(on_open_callback=lambda _c: loop.guarded(self._on_open))
@@ -98,12 +101,15 @@ class Channel:
     def _on_close(self, why: BaseException) -> None:
         self._tags.clear()
         self._ends.clear()
+        self._unsettled.clear()
+        self._acks.clear()
         self._got = None
         self._closed(self, reason_of(why))
 
     def close(self) -> None:
         """Close it; what it has not acknowledged goes back to its queues."""
         if self.is_open:
+            self._send_acks()
             self._pika.close()
 
     # -- taking messages
@@ -137,7 +143,7 @@ class Channel:
         self._pika.basic_consume(
             queue,
             lambda _c, method, properties, body: self._loop.guarded(
-                delivered, _message(method, properties, body)
+                delivered, self._taken(method, properties, body)
             ),
             consumer_tag=tag,
             callback=lambda _f: self._loop.guarded(began),
@@ -168,9 +174,13 @@ class Channel:
         self._pika.basic_get(
             queue,
             lambda _c, method, properties, body: self._loop.guarded(
-                self._on_got, _message(method, properties, body)
+                self._on_got, self._taken(method, properties, body)
             ),
         )
+
+    def _taken(self, method: Any, properties: Any, body: bytes) -> Message:
+        self._unsettled[method.delivery_tag] = None
+        return _message(method, properties, body)
 
     def _on_got(self, message: Message) -> None:
         asked, self._got = self._got, None
@@ -183,18 +193,39 @@ class Channel:
             asked[1]()
 
     def ack(self, tag: int) -> None:
-        """Acknowledge a message: it is done with."""
+        """Acknowledge a message: it is done with. Sent at the end of the round, with others as one."""
         if self.is_open:
+            if not self._acks:
+                self._loop.at_end(self._send_acks)
+            self._acks.append(tag)
+
+    def _send_acks(self) -> None:
+        """Send acknowledgements: one for all deliveries before which none is open, as it is mostly."""
+        acks, self._acks = self._acks, []
+        if not self.is_open:
+            return
+        acks.sort()
+        for tag in acks:
+            self._unsettled.pop(tag, None)
+        earliest = next(iter(self._unsettled), inf)
+        together = [tag for tag in acks if tag < earliest]
+        if together:
+            self._pika.basic_ack(together[-1], multiple=len(together) > 1)
+        for tag in acks[len(together) :]:
             self._pika.basic_ack(tag)
 
     def requeue(self, tag: int) -> None:
         """Give a message back to its queue; counts as a failed delivery on every version of the broker."""
         if self.is_open:
+            self._send_acks()
+            self._unsettled.pop(tag, None)
             self._pika.basic_reject(tag, requeue=True)
 
     def reject(self, tag: int) -> None:
         """Give a message to the dead-letter queue, if its queue has one."""
         if self.is_open:
+            self._send_acks()
+            self._unsettled.pop(tag, None)
             self._pika.basic_reject(tag, requeue=False)
 
     # -- publishing

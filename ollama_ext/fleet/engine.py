@@ -24,9 +24,10 @@ from .jobs import Run as NewJob
 from .jobs import Settle as Settlement
 from .loop import Loop
 from .post import Post
-from .running import Assignment, Fate, Runner, Threads, Verdict
+from .running import Assignment, Fate, Runner, Verdict
 from .serving import FULL, UNSENT, Serving
 from .taking import Cancel, Consume, Get, Run, Settle, Taking
+from .threads import Threads
 from .topology import configured_exchanges
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ log: logging.Logger = logging.getLogger(__name__)
 # Seconds between two looks at what is due.
 _TICK: Final = 1.0
 _COUNT: Final = "x-delivery-count"
+# What is said of the connection, as `Serving.say_once` has it.
+_BROKER: Final = "broker"
 
 
 class Engine:
@@ -95,7 +98,6 @@ class Engine:
         self._assignments: dict[Job, Assignment] = {}
         self._callers = Callers(self._post, self._assignments)
         self._connected = self._served = False  # whether ever
-        self._alone = len(amqp.urls) == 1  # else another broker may take us that refuses here
         self._trouble: OllamaError | None = None  # why there is no connection yet
         self._stopping = self._closing = False
 
@@ -198,6 +200,7 @@ class Engine:
     def intake_up(self) -> None:
         """Begin to take; each queue follows when it is declared."""
         self._connected = True
+        self._serving.unsay(_BROKER)
         log.info("connected to the broker")
         self._do(self._taking.opened(monotonic()))
 
@@ -212,9 +215,9 @@ class Engine:
 
     def intake_failed(self, reason: Reason) -> None:
         """Say why there is no connection; before the first one it may be the end."""
-        self._serving.say_once(f"no connection to the broker: {reason.text}")
+        self._serving.say_once(_BROKER, f"no connection to the broker: {reason.text}")
         self._trouble = reason.error()
-        if reason.final and not self._connected and self._alone:
+        if reason.final and not self._connected:
             self._fail(self._trouble)
 
     def exchange_refused(self, declared: Declared) -> None:
@@ -226,19 +229,20 @@ class Engine:
             else "name another one as amqp.exchange"
         )
         if self._served:
-            self._serving.say_once(f"{declared.problem}: {remedy}")
+            self._serving.say_once(declared.name, f"{declared.problem}: {remedy}")
         else:
             self._fail(BrokerRefused(f"{declared.problem}: {remedy}"))
 
     def queue_ready(self, declared: Declared) -> None:
         """Take from it, if its model is there."""
         self._served = True
+        self._serving.unsay(declared.name)
         self._serving.declared(declared)
 
     def queue_refused(self, declared: Declared) -> None:
         """Say what to do; the other queues are served."""
         remedy = f". What gives a worker its rights: {self._rights}" if declared.right else ""
-        self._serving.say_once(f"{declared.name} waits: {declared.problem}{remedy}")
+        self._serving.say_once(declared.name, f"{declared.name} waits: {declared.problem}{remedy}")
 
     def queue_lost(self, queue: str, epoch: int, reason: str) -> None:
         """Forget what came on its channel and was not started; what runs goes on."""
@@ -263,10 +267,6 @@ class Engine:
         log.warning("the broker has ended our consumer of %s: deleted, moved, or we took too long", queue)
         self._do(self._taking.consumer_gone(queue, monotonic()))
         self._serving.undeclared(queue)
-
-    def consuming(self, queue: str) -> None:
-        """Pass it on."""
-        self._do(self._taking.consuming(queue, monotonic()))
 
     def cancelled(self, queue: str) -> None:
         """Pass it on."""
@@ -373,6 +373,7 @@ class Engine:
             case Fate.REPLY | Fate.DEAD:
                 self._jobs.finished(job)
                 self._answering.answer(assignment, verdict, dead=verdict.fate is Fate.DEAD)
+                self._jobs.unburden(job)
                 self._heed_outbox()
             case Fate.LEAVE:  # the connection is being closed, and what is not settled goes back
                 pass
@@ -394,9 +395,10 @@ class Engine:
     def _heed_outbox(self) -> None:
         """Take nothing while too many replies wait."""
         if self._post.outbox.full:
-            self._serving.say_once("taking no more requests while so many replies wait to be sent")
+            self._serving.say_once(FULL, "taking no more requests while so many replies wait to be sent")
             self._serving.halt(FULL)
         else:
+            self._serving.unsay(FULL)
             self._serving.go(FULL)
 
     def _known(self, queue: str) -> tuple[Model | None, str | None]:

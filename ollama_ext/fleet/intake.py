@@ -7,7 +7,7 @@ job that takes longer than the consumer time-out, then gives back nothing of the
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -80,10 +80,6 @@ class IntakeEvents(Protocol):
         """Take note that the broker has ended a consumer: the queue is gone, or we took too long."""
         ...
 
-    def consuming(self, queue: str) -> None:
-        """Take note that a consumer stands."""
-        ...
-
     def cancelled(self, queue: str) -> None:
         """Take note that a consumer has ended, as asked."""
         ...
@@ -115,6 +111,7 @@ class Intake:
         self._exchanges: set[str] = set()
         self._refused: dict[str, float] = {}  # queue -> seconds until the next try
         self._open: dict[str, Declared] = {}  # while their channels open
+        self._retries: dict[str, Any] = {}  # queue -> the timer of its next try
 
     def open(self) -> None:
         """Connect."""
@@ -199,7 +196,18 @@ class Intake:
 
     # -- queues
 
+    def _declare_later(self, queue: str, seconds: float) -> None:
+        """Try again; one timer for each queue."""
+        self._forget_retry(queue)
+        self._retries[queue] = self._loop.later(seconds, self._declare, queue)
+
+    def _forget_retry(self, queue: str) -> None:
+        timer = self._retries.pop(queue, None)
+        if timer is not None:
+            self._loop.forget(timer)
+
     def _declare(self, queue: str) -> None:
+        self._forget_retry(queue)
         wanted = self._wanted.get(queue)
         if wanted is None or not self.link.is_open or queue in self._open:
             return
@@ -239,7 +247,7 @@ class Intake:
         """Try again later, and later each time."""
         wait = self._refused.get(declared.name, _REFUSED)
         self._refused[declared.name] = min(wait * 2, _LONGEST)
-        self._loop.later(wait, self._declare, declared.name)
+        self._declare_later(declared.name, wait)
         self._events.queue_refused(declared)
 
     def _tell(self, declared: Declared) -> None:
@@ -260,12 +268,11 @@ class Intake:
         if reason.code == NO_RIGHT:
             self._refuse(Declared(queue, f"we may not read queue {queue!r}: {reason.text}", right=True))
         elif self.link.is_open:
-            self._loop.later(_AGAIN, self._declare, queue)
+            self._declare_later(queue, _AGAIN)
 
     def _began(self, queue: str) -> None:
         self._refused.pop(queue, None)
-        self._events.consuming(queue)
 
     def _ended(self, queue: str) -> None:
         self._events.consumer_gone(queue)
-        self._loop.later(_AGAIN, self._declare, queue)
+        self._declare_later(queue, _AGAIN)

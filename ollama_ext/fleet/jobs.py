@@ -94,7 +94,7 @@ class Job:
 
     Attributes:
         key: Of its deliveries.
-        delivery: The first of them.
+        delivery: The first of them; its body is empty once it is not needed any more.
         tags: Epoch and tag of those that are to be settled; none: its link is lost.
         count: The highest ``x-delivery-count`` of them.
         state: How far it is.
@@ -177,6 +177,7 @@ class Jobs:
         self._jobs: dict[bytes, list[Job]] = {}  # more than one for a key only without a message_id
         self._finished: OrderedDict[bytes, Kind] = OrderedDict()  # how; only those with a message_id
         self._innocent: OrderedDict[bytes, int] = OrderedDict()  # deliveries that failed, but no try of a job
+        self._given_back: OrderedDict[bytes, int] = OrderedDict()  # tries that failed here
 
     def __len__(self) -> int:
         """Return how many jobs there are."""
@@ -199,7 +200,10 @@ class Jobs:
         """Return which try at its request this job is, counted from 1.
 
         Deliveries that ended with a lost link do not count if the job went on here or was never started.
+        Where the broker does not count (a classic queue), the tries that failed here do.
         """
+        if job.delivery.redelivered and not job.count:
+            return 1 + self._given_back.get(job.key, 0)
         return max(1, 1 + job.count - self._innocent.get(job.key, 0))
 
     # What happened to the channels
@@ -211,7 +215,7 @@ class Jobs:
         here = self._jobs.get(key, [])
         orphan = next((job for job in here if job.orphaned), None)
         if orphan is not None and delivery.redelivered:
-            self._innocent_once_more(key)
+            self._once_more(self._innocent, key)
             return Adopt(_with(orphan, delivery))
         if named and here:
             return Join(_with(here[0], delivery))
@@ -233,7 +237,7 @@ class Jobs:
         for job in self:
             job.tags = [(of, tag) for of, tag in job.tags if of != epoch]
             if job.orphaned and job.state is State.HELD:
-                self._innocent_once_more(job.key)
+                self._once_more(self._innocent, job.key)
                 self._forget(job)
                 forgotten.append(job)
         return forgotten
@@ -267,11 +271,18 @@ class Jobs:
     def requeue(self, job: Job) -> list[Settle]:
         """It could not be done here, and no reply was sent: it goes back into its queue."""
         _expect(job, State.RUNNING, State.REPLYING)
+        self._once_more(self._given_back, job.key)
         return self._settled(job, "requeue")
+
+    def unburden(self, job: Job) -> None:
+        """Forget the body of a request that has its result: its reply may have to wait for long."""
+        _expect(job, State.REPLYING, State.OVER)
+        job.delivery = msgspec.structs.replace(job.delivery, body=b"")
 
     def _done(self, job: Job, kind: Kind, *, keep: bool) -> list[Settle]:
         _expect(job, State.REPLYING)
         self._innocent.pop(job.key, None)
+        self._given_back.pop(job.key, None)
         if keep and job.delivery.properties.message_id:
             self._remember(self._finished, job.key, kind)
         return self._settled(job, kind)
@@ -288,8 +299,8 @@ class Jobs:
         if not jobs:
             del self._jobs[job.key]
 
-    def _innocent_once_more(self, key: bytes) -> None:
-        self._remember(self._innocent, key, self._innocent.get(key, 0) + 1)
+    def _once_more(self, counts: OrderedDict[bytes, int], key: bytes) -> None:
+        self._remember(counts, key, counts.get(key, 0) + 1)
 
     def _remember(self, known: OrderedDict[bytes, V], key: bytes, value: V) -> None:
         known[key] = value

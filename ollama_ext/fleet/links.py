@@ -3,8 +3,8 @@
 It connects, and after a loss connects again, for ever, with growing waits. Conversations (`questions`) are
 held on a channel of their own, because the broker closes a channel for every "no".
 
-Everything here runs on the thread of a `Loop`. With `loop`, `broker` and `channels` this is all that knows
-pika.
+Everything here runs on the thread of a `Loop`. With `loop`, `broker`, `channels` and `connection` this is all
+that knows pika.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from pika.adapters.select_connection import SelectConnection
-from pika.exceptions import ConnectionOpenAborted
+import msgspec
 
 from ollama_ext.settings import redacted
 
 from .broker import Reason, parameters, reason_of, user_of
 from .channels import Channel
+from .connection import Connection
 from .questions import NO_CODE, Answer
 
 if TYPE_CHECKING:
@@ -36,37 +36,8 @@ log: logging.Logger = logging.getLogger(__name__)
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
 # Seconds that a connection may take to close in good order before it is cut.
 _CLOSING = 3.0
-# Bytes up to which joining what is to be sent costs less than another call of the system; one record of TLS.
-_JOINED: Final = 16_384
 
 _rng: Final = random.Random()  # noqa: S311 - keeps workers apart that lost the same broker; guards nothing
-
-
-_Pika: Any = SelectConnection  # pyright cannot follow what pika's classes are derived from
-
-
-class _Connection(_Pika):  # type: ignore[misc]
-    """Pika's, but for a slip of 1.4: closed within AMQP's handshake, it is told so by a class, and fails."""
-
-    def _on_connection_workflow_done(self, conn_or_exc: Any) -> None:
-        super()._on_connection_workflow_done(conn_or_exc() if isinstance(conn_or_exc, type) else conn_or_exc)
-
-    def _adapter_emit_data(self, data: bytes) -> None:
-        """Send; what waits already goes out with it. Pika has a call of the system for each frame.
-
-        Every one of those lets a thread of a job have the interpreter, which it gives back when it likes.
-        """
-        transport: Any = self._transport
-        waiting: Any = getattr(transport, "_tx_buffers", None)
-        if waiting and len(waiting[-1]) + len(data) <= _JOINED:
-            waiting[-1] += data
-            transport._tx_buffered_byte_count += len(data)  # noqa: SLF001 - no other way to join what waits
-        else:
-            super()._adapter_emit_data(data)
-
-    def cut(self) -> None:
-        """End it in whatever state it is, without the broker; the callbacks tell when it has ended."""
-        self._terminate_stream(ConnectionOpenAborted("cut"))
 
 
 class LinkEvents(Protocol):
@@ -112,9 +83,10 @@ class Link:
         self.blocked: bool = False
         self.losses: int = 0
         self._loop, self._name, self._settings, self._told, self._events = loop, name, settings, told, events
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._timer: Any = None
         self._failures = 0
+        self._refusals = 0  # final ones in a row
         self._turn = 0
         self._closed: Callable[[], None] | None = None
         self._talks: list[Conversation] = []
@@ -154,7 +126,7 @@ class Link:
         try:
             tried = parameters(url, self._settings, self._name, self._told)
             self._turn += 1
-            self._connection = _Connection(
+            self._connection = Connection(
                 tried,
                 on_open_callback=opened,
                 on_open_error_callback=failed,
@@ -176,6 +148,7 @@ class Link:
             return
         self._timer = self._loop.later(_CLOSING, connection.cut)  # a silent broker does not say goodbye
         if not connection.is_closing:
+            self._loop.end_round()  # acknowledgements go before the goodbye
             connection.close()
 
     def channel(
@@ -208,7 +181,7 @@ class Link:
         def unblocked(*_: Any) -> None:
             self._loop.guarded(self._unblocks)
 
-        self._failures = 0
+        self._failures = self._refusals = 0
         connection.add_on_connection_blocked_callback(blocked)
         connection.add_on_connection_unblocked_callback(unblocked)
         self._events.link_up()
@@ -237,12 +210,19 @@ class Link:
             self.losses += 1
             if not self._ended():
                 self._come_back()
-                self._events.link_failed(reason_of(why, redacted(url), user_of(url)))
+                self._events.link_failed(self._reason(why, url))
 
     def _lost(self, connection: object, why: BaseException, url: str) -> None:
         if connection is self._connection:
             self._connection = None
-            self._gone(reason_of(why, redacted(url), user_of(url)))
+            self._gone(self._reason(why, url))
+
+    def _reason(self, why: BaseException, url: str) -> Reason:
+        """Return what pika's exception means. Of several brokers the next may take us: each has to refuse."""
+        reason = reason_of(why, redacted(url), user_of(url))
+        self._refusals = self._refusals + 1 if reason.final else 0
+        final = self._refusals >= len(self._settings.urls)
+        return msgspec.structs.replace(reason, final=final)
 
     def _gone(self, reason: Reason) -> None:
         self.losses += 1
@@ -291,7 +271,12 @@ class Link:
             self._talk_on()
         else:
             self._asked = True
-            side.ask(question, self._answered)
+            try:
+                side.ask(question, self._answered)
+            except Exception as error:
+                log.exception("a question cannot be asked in AMQP: %r", question)
+                self._hung_up(side, Reason(f"it cannot be asked: {type(error).__name__}"))
+                side.close()
 
     def _answered(self, answer: Answer) -> None:
         self._asked = False
@@ -299,8 +284,10 @@ class Link:
         if self._side is not None and self._side.is_open:
             self._ask(self._side)
 
-    def _hung_up(self, _side: Channel, reason: Reason) -> None:
+    def _hung_up(self, side: Channel, reason: Reason) -> None:
         """The broker has closed the channel: that was the answer."""
+        if side is not self._side:
+            return
         self._side = None
         if not self.is_open or not self._talking:
             return

@@ -17,6 +17,27 @@ Ts = TypeVarTuple("Ts")
 log: logging.Logger = logging.getLogger(__name__)
 
 
+class _IOLoop(IOLoop):
+    """Pika's, with something to do at the end of each round: after its events, before it waits again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ends: list[Callable[[], object]] = []
+
+    def at_end(self, function: Callable[[], object]) -> None:
+        self._ends.append(function)
+
+    def end_round(self) -> None:
+        while self._ends:
+            ends, self._ends = self._ends, []
+            for each in ends:
+                each()
+
+    def process_timeouts(self) -> None:
+        super().process_timeouts()
+        self.end_round()
+
+
 class Loop:
     """An I/O loop on a thread of its own.
 
@@ -31,7 +52,7 @@ class Loop:
 
     def __init__(self, name: str) -> None:
         """Prepare the loop; it runs from `start` on, and has no socket before."""
-        self.pika: IOLoop
+        self.pika: _IOLoop
         self.failures: int = 0
         self.broken: list[Callable[[], object]] = []
         self.ticked: float = monotonic()
@@ -43,7 +64,7 @@ class Loop:
 
     def start(self) -> None:
         """Start the thread."""
-        self.pika = IOLoop()
+        self.pika = _IOLoop()
         self._runs = True
         self._thread.start()
 
@@ -53,14 +74,24 @@ class Loop:
         It is dropped before the start and after the end.
         """
         with self._lock:
-            if self._runs:
-                self._posted.append(lambda: self.guarded(function, *args))
-                if len(self._posted) == 1:  # one wake-up for all that comes until the loop has time for it
-                    self.pika.add_callback_threadsafe(self._run_posted)
+            if not self._runs:
+                return
+            self._posted.append(lambda: self.guarded(function, *args))
+            first = len(self._posted) == 1
+        if first:  # one wake-up for all that comes until the loop has time for it
+            self.pika.add_callback_threadsafe(self._run_posted)
 
     def later(self, seconds: float, function: Callable[[Unpack[Ts]], object], *args: *Ts) -> Any:
         """Have a function called in some seconds; on the loop's thread only. Returns what `forget` takes."""
         return self.pika.call_later(seconds, lambda: self.guarded(function, *args))
+
+    def at_end(self, function: Callable[[], object]) -> None:
+        """Have a function called at the end of this round of the loop, once; on the loop's thread only."""
+        self.pika.at_end(lambda: self.guarded(function))
+
+    def end_round(self) -> None:
+        """Do now what is to be done at the end of this round; on the loop's thread only."""
+        self.pika.end_round()
 
     def forget(self, timer: Any) -> None:
         """Forget a call that was to come later, if it has not come yet."""

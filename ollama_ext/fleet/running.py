@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import queue
-import threading
-import uuid
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,13 +17,13 @@ from ollama_ext.timeouts import Timeouts
 
 from .dispatch import run_request
 from .faults import Fault
-from .messages import Envelope, Refusal, error_body, parse_request, reply_body
+from .messages import Envelope, Refusal, error_body, parse_request, reply_body, unique_ids
 from .messages.shapes import text_of
 from .topology import reply_refused
 from .watching import probe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ollama_ext.client import Client
     from ollama_ext.settings import Settings, Subscription
@@ -142,6 +139,8 @@ class Runner:
         self._worker, self._ollama = settings.worker, settings.ollama
         self._client = client.with_options(retry=None)  # the queue is what tries again
         self._exchanges = exchanges
+        self._ids = unique_ids()
+        self._limits = self._limits_of(settings.worker.job_limit)
 
     def run(self, assignment: Assignment) -> Verdict:
         """Do one. Never raises: a bug of ours is answered, too."""
@@ -159,6 +158,10 @@ class Runner:
 
     def _refused(self, reply_to: str) -> str | None:
         return reply_refused(reply_to, self._worker.reply_to_allow, self._exchanges)
+
+    def _limits_of(self, total: float) -> Timeouts:
+        ollama = self._ollama
+        return Timeouts(first_byte=ollama.first_token, between=ollama.between_tokens, total=total)
 
     def _error(self, refusal: Refusal) -> bytes:
         return error_body(refusal, max_bytes=self._worker.max_reply_bytes)
@@ -181,17 +184,16 @@ class Runner:
         return self._judged(assignment, request)
 
     def _judged(self, assignment: Assignment, request: Request) -> Verdict:
-        limit = self._worker.job_limit
-        if request.run_limit is not None:
-            limit = max(min(limit, request.run_limit), _LEAST)
+        limit, limits = self._worker.job_limit, self._limits
+        if request.run_limit is not None and request.run_limit < limit:
+            limit = max(request.run_limit, _LEAST)
+            limits = self._limits_of(limit)
         outcome = run_request(
             request.body,
             self._client,
             assignment.subscription,
             cancel=assignment.cancel,
-            timeout=Timeouts(
-                first_byte=self._ollama.first_token, between=self._ollama.between_tokens, total=limit
-            ),
+            timeout=limits,
             retry=None,
         )
         fault, sick = outcome.fault, False
@@ -210,7 +212,7 @@ class Runner:
             "why": why,
             "machine": {None: False, Fault.MACHINE: True}.get(fault),
             "sick": sick,
-            "run": uuid.uuid4().hex,
+            "run": self._ids(),
         }
         match fault:
             case Fault.CANCELLED if assignment.caller_gone:
@@ -272,30 +274,3 @@ class Runner:
             patience=request.patience,
             **known,
         )
-
-
-class Threads:
-    """Threads that do one thing after the other. Daemons: a stop does not wait for a server that hangs."""
-
-    def __init__(self, count: int, name: str) -> None:
-        """Start them."""
-        self._tasks: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
-            for number in range(1, count + 1)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def submit(self, task: Callable[[], object]) -> None:
-        """Have a function called, which must not raise."""
-        self._tasks.put(task)
-
-    def end(self) -> None:
-        """Let each thread end when it has nothing more to do."""
-        for _ in self._threads:
-            self._tasks.put(None)
-
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            task()

@@ -18,8 +18,9 @@ from .declaring import NO_RIGHT, may_reply
 from .intake import Wanted
 from .questions import Conversation
 from .readiness import Go, Halt, Look, Pause, Probe, Readiness, Resume
-from .running import Fate, Threads
+from .running import Fate
 from .taking import Source
+from .threads import Threads
 from .topology import ANY, configured_exchanges, is_wild, queue_name, same_model
 from .watching import Watcher, probe
 
@@ -105,7 +106,7 @@ class Serving:
         self._sources: dict[str, Source] = {}
         self._pauses: dict[str, set[str]] = {}
         self._halts: set[str] = set()
-        self._said: set[str] = set()
+        self._said: dict[str, str] = {}  # about what, and what
         self._probing: Subscription | None = None
 
     def begin(self) -> None:
@@ -166,12 +167,14 @@ class Serving:
 
         def answered(answer: Answer) -> None:
             if answer.code != NO_RIGHT:
+                self.unsay(UNSENT)
                 self.go(UNSENT)
                 return
             self.halt(UNSENT)
             self.say_once(
+                UNSENT,
                 f"taking no requests: we may not publish replies ({answer.text}). What gives a worker its "
-                f"rights: {rights}"
+                f"rights: {rights}",
             )
             self._loop.later(_RIGHTS, self.see_whether_we_may_reply, post, rights)
 
@@ -239,7 +242,7 @@ class Serving:
             self.trouble = None
         self.inventory = inventory
         for note in inventory.notes:
-            self.say_once(note)
+            self.say_once(note, note)
         if list(inventory.subscriptions) != [self._known[queue] for queue in self._sources]:
             self._serve(inventory.subscriptions)
         now = monotonic()
@@ -342,11 +345,15 @@ class Serving:
                 case Resume(queue):
                     self._resume(queue, ABSENT)
 
-    def say_once(self, text: str) -> None:
-        """Log something that would else be said again and again."""
-        if text not in self._said:
-            self._said.add(text)
+    def say_once(self, about: str, text: str) -> None:
+        """Log something that would else be said again and again, until something else is said about that."""
+        if self._said.get(about) != text:
+            self._said[about] = text
             log.warning("%s", text)
+
+    def unsay(self, about: str) -> None:
+        """It is over; if it comes again, it is said again."""
+        self._said.pop(about, None)
 
 
 def provided_models(settings: Settings) -> tuple[str, ...]:

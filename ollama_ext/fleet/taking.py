@@ -116,6 +116,7 @@ class Taking(Generic[T]):
         self._unsettled: list[T] = []  # to be settled after the last of these
         self._turns: dict[int, tuple[str | None, float]] = {}  # lane: the model it keeps to, and since when
         self._ticks = 0
+        self._former = False  # whether there may be queues that are sources no more
 
     @property
     def free(self) -> int:
@@ -152,10 +153,6 @@ class Taking(Generic[T]):
         for queue in self._queues.values():
             queue.prefetch, queue.cancelling = 0, False
             queue.held.clear()
-
-    def consuming(self, queue: str, now: float) -> list[Action[T]]:  # noqa: ARG002 - an event as the others
-        """The broker has said ConsumeOk. A channel keeps its order both ways, so nothing waits for this."""
-        return []
 
     def cancelled(self, queue: str, now: float) -> list[Action[T]]:
         """The broker has said CancelOk: nothing comes from this consumer any more."""
@@ -217,6 +214,7 @@ class Taking(Generic[T]):
             queue.source, queue.listed = source, True
             queue.permanent = source.exclusive or len(sources) == 1
             self._turns.setdefault(source.lane, (None, now))
+        self._former = True
         self._round = None
         return self._next(now)
 
@@ -259,14 +257,22 @@ class Taking(Generic[T]):
             self._unsettled.clear()
             self._ask(now, actions)
             self._consume(actions)
+        if self._former:
+            self._forget_former()
+        return actions
+
+    def _forget_former(self) -> None:
+        """Forget queues that are sources no more and of which nothing is left."""
         for name, queue in list(self._queues.items()):
             if not (queue.listed or queue.running or queue.held or queue.prefetch or queue is self._question):
                 del self._queues[name]
-        return actions
+        self._former = not all(queue.listed for queue in self._queues.values())
 
     def _run_surplus(self, now: float, actions: list[Action[T]]) -> None:
         """Run what is held, but for what waits for its queue's turn: that has come when all else is empty."""
         held = [queue for queue in self._queues.values() if queue.held]
+        if not held:
+            return
         surplus = [each for each in held if self._listening or not (each.permanent and self._served(each))]
         while self.free and (ready := [queue for queue in surplus if queue.held and not queue.full]):
             self._run(min(ready, key=lambda queue: self._turn(queue, now)), now, actions)
@@ -283,7 +289,11 @@ class Taking(Generic[T]):
         """Ask the queue whose turn it is, or run what is held of it. After a round of empty ones, listen."""
         while self.free and not self._question and not self._listening:
             if self._round is None:
-                eligible = [queue for queue in self._queues.values() if self._eligible(queue)]
+                eligible = [
+                    queue
+                    for queue in self._queues.values()
+                    if (queue.held or not queue.permanent) and self._eligible(queue)
+                ]
                 eligible.sort(key=lambda queue: self._turn(queue, now))
                 self._round = deque(eligible)
             if not self._round:

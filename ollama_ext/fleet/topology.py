@@ -220,9 +220,7 @@ def reply_queue(user: str, token: str) -> str:
     return name
 
 
-def reply_refused(  # noqa: PLR0911 - one for each rule
-    reply_to: str, allow: Sequence[str], exchanges: Iterable[str]
-) -> str | None:
+def reply_refused(reply_to: str, allow: Sequence[str], exchanges: Iterable[str]) -> str | None:
     """Return why no reply may go to an address, or None if one may.
 
     A worker may publish to every queue of its virtual host, and the address comes from the caller: else a
@@ -234,25 +232,31 @@ def reply_refused(  # noqa: PLR0911 - one for each rule
         exchanges: Those whose queues hold requests. No reply goes there, or to `DEAD_QUEUE`, whatever is
             allowed.
     """
-    shown = f"the reply address {_shown(reply_to)}"
+    if not reply_to:
+        return "the reply address is empty"
+    problem = _problem_of(reply_to, allow, exchanges)
+    return None if problem is None else f"the reply address {_shown(reply_to)} {problem}"
+
+
+def _problem_of(  # noqa: PLR0911 - one for each rule
+    reply_to: str, allow: Sequence[str], exchanges: Iterable[str]
+) -> str | None:
     try:
         length = len(reply_to.encode())
     except UnicodeEncodeError:
-        return f"{shown} is not Unicode text"
-    if not length:
-        return "the reply address is empty"
+        return "is not Unicode text"
     if length > LONGEST_NAME:
-        return f"{shown} has {length} bytes, and AMQP allows {LONGEST_NAME}"
-    if any(unicodedata.category(character) == "Cc" for character in reply_to):
-        return f"{shown} has control characters"
+        return f"has {length} bytes, and AMQP allows {LONGEST_NAME}"
+    if not reply_to.isprintable() and any(unicodedata.category(each) == "Cc" for each in reply_to):
+        return "has control characters"
     if reply_to == DEAD_QUEUE:
-        return f"{shown} is the queue of dead letters"
+        return "is the queue of dead letters"
     for exchange in (DEFAULT_EXCHANGE, *exchanges):
         if reply_to.startswith(f"{exchange}."):
-            return f"{shown} is one for requests, of the exchange {_shown(exchange)}"
+            return f"is one for requests, of the exchange {_shown(exchange)}"
     if not reply_to.startswith(tuple(allow)):
         allowed = ", ".join(map(repr, allow)) or "the allowed beginnings, of which there are none"
-        return f"{shown} begins with none of {allowed}"
+        return f"begins with none of {allowed}"
     return None
 
 

@@ -307,6 +307,35 @@ def test_each_failed_delivery_is_an_attempt() -> None:
     assert jobs.attempt(started(jobs, delivery(2, message_id="m2", count=2, again=True))) == 3
 
 
+def test_where_the_broker_does_not_count_the_tries_that_failed_here_do() -> None:
+    jobs = Jobs()
+    for attempt in (1, 2, 3):
+        job = started(jobs, delivery(attempt, again=attempt > 1))  # as a classic queue delivers it
+        assert jobs.attempt(job) == attempt
+        jobs.requeue(job)
+    done(jobs, started(jobs, delivery(4, again=True)))
+    assert jobs.attempt(started(jobs, delivery(5, 2, message_id="another", again=True))) == 1
+
+
+def test_an_equal_request_that_was_never_delivered_has_no_tries_behind_it() -> None:
+    jobs = Jobs()
+    jobs.requeue(started(jobs, delivery(1)))
+    assert jobs.attempt(started(jobs, delivery(2))) == 1
+
+
+def test_the_body_of_a_request_that_has_its_result_can_be_forgotten_and_it_is_the_same_request() -> None:
+    jobs = Jobs()
+    job = started(jobs, delivery(1))
+    with pytest.raises(ValueError, match=r"told of an event of a job that is replying or over$"):
+        jobs.unburden(job)
+    jobs.finished(job)
+    jobs.unburden(job)
+    assert job.delivery.body == b""
+    assert isinstance(jobs.delivered(delivery(2)), Join)
+    assert [each.tag for each in jobs.replied(job)] == [1, 2]
+    jobs.unburden(job)
+
+
 def test_an_adopted_delivery_is_no_attempt_here_or_after_it_went_back() -> None:
     jobs = Jobs()
     job = started(jobs, delivery(1, 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +17,7 @@ from ollama_ext import Client
 from ollama_ext.errors import OllamaError
 from ollama_ext.fleet.jobs import Delivery, Job
 from ollama_ext.fleet.messages import Properties
-from ollama_ext.fleet.running import Assignment, Fate, Runner, Threads, Verdict
+from ollama_ext.fleet.running import Assignment, Fate, Runner, Verdict
 from ollama_ext.settings import Settings, Subscription
 from ollama_ext.testing import FakeOllama, Json, Lines, Raw, Recording
 
@@ -394,27 +393,6 @@ def test_whatever_comes_there_is_a_verdict_and_only_allowed_addresses_are_answer
     if verdict.fate in (Fate.REPLY, Fate.DEAD):
         assert body(verdict)["correlation_id"] == "c"
         assert ("error" in body(verdict)) == (verdict.code is not None)
-
-
-# -- threads
-
-
-def test_threads_do_what_they_are_given_and_end_when_told() -> None:
-    done: list[int] = []
-    threads = Threads(1, "test")
-    for number in range(3):
-        threads.submit(partial(done.append, number))
-    threads.end()
-    for thread in threads._threads:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - their end is the point
-        thread.join(20)
-        assert not thread.is_alive()
-    assert done == [0, 1, 2]
-
-
-def test_a_thread_that_hangs_keeps_no_program_alive() -> None:
-    threads = Threads(2, "test")
-    assert all(thread.daemon for thread in threads._threads)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    threads.end()
 
 
 def test_lines_are_one_answer(server: FakeOllama, client: Client) -> None:

@@ -54,7 +54,6 @@ def test_the_source_s_own_slots_lower_its_prefetch_and_never_raise_it() -> None:
 def test_one_source_is_never_cancelled_while_jobs_run_and_settles_at_once() -> None:
     taking = worker(A)
     taking.opened(0)
-    assert taking.consuming("chat.a", 0) == []
     for round_ in range(3):
         assert taking.arrived("chat.a", f"job {round_}", round_) == [Run(f"job {round_}")]
         assert taking.freed("chat.a", round_) == []
@@ -285,12 +284,10 @@ def test_what_was_delivered_in_the_race_runs_at_once_if_there_is_a_slot() -> Non
     assert taking.arrived("chat.b", "second", 0) == [Run("second")]
 
 
-def test_a_consumer_whose_consume_ok_has_not_come_is_cancelled_all_the_same() -> None:
+def test_nothing_is_asked_before_the_last_consumer_has_ended() -> None:
     taking = listening(A, B)
-    taking.consuming("chat.a", 0)
     assert taking.arrived("chat.a", "job", 0) == [Run("job"), Cancel("chat.a"), Cancel("chat.b")]
     assert taking.cancelled("chat.a", 0) == []
-    assert taking.consuming("chat.b", 0) == []
     taking.freed("chat.a", 0)
     assert taking.cancelled("chat.b", 0) == [Get("chat.a")]
 

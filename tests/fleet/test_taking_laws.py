@@ -161,8 +161,8 @@ class Worker:
                 self.question = None
                 self.answered.add(queue)
                 self.do(self.taking.empty(queue, now))
-            case "consuming":
-                self.do(self.taking.consuming(queue, now))
+            case "consuming":  # a channel keeps its order both ways, so nothing waits for this
+                pass
             case "cancelled":
                 self.cancels -= 1
                 self.do(self.taking.cancelled(queue, now))

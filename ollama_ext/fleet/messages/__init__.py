@@ -19,7 +19,7 @@ from .replies import (
     reply_properties,
 )
 from .requests import parse_request, request_body, request_properties
-from .shapes import CODES, MAX_BYTES, Code, Envelope, Properties, Refusal, Request
+from .shapes import CODES, MAX_BYTES, Code, Envelope, Properties, Refusal, Request, unique_ids
 
 __all__ = [
     "CODES",
@@ -40,4 +40,5 @@ __all__ = [
     "reply_properties",
     "request_body",
     "request_properties",
+    "unique_ids",
 ]

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from math import ceil, isfinite
 from time import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from ollama_openapi.types import encode_json
@@ -121,23 +121,24 @@ def _filled(fields: dict[str, Any], known: Envelope, properties: Properties) -> 
     ):
         if fields.get(name) is None and filling is not None:
             fields[name] = filling
-    known = msgspec.structs.replace(
-        known,
-        correlation_id=fields.get("correlation_id"),
-        model=text_of(fields.get("model")),
-        request_type=text_of(fields.get("request_type")),
-        message_context=fields.get("message_context"),
-    )
     reply_to = fields.get("reply_to")
+    envelope: dict[str, Any] = {
+        "reply_to": known.reply_to,
+        "correlation_id": fields.get("correlation_id"),
+        "model": text_of(fields.get("model")),
+        "request_type": text_of(fields.get("request_type")),
+        "message_context": fields.get("message_context"),
+        "patience": known.patience,
+    }
     if reply_to is not None and not isinstance(reply_to, str):
-        return known.refused(
+        return Envelope(**envelope).refused(
             "invalid_request", f"reply_to must be a string, the name of a queue, not {_type_of(reply_to)}"
         )
-    known = msgspec.structs.replace(known, reply_to=reply_to or None)
+    envelope["reply_to"] = reply_to or None
     given = properties.headers.get(RUN_LIMIT)
     run_limit = _milliseconds(given)
     if run_limit is None and given is not None:
-        return known.refused(
+        return Envelope(**envelope).refused(
             "invalid_request",
             f"the header {RUN_LIMIT} must be a number of milliseconds above 0, not {given!r:.100}: correct "
             "it, or leave it out for the limit of the worker",
@@ -145,8 +146,8 @@ def _filled(fields: dict[str, Any], known: Envelope, properties: Properties) -> 
     return Request(
         body=fields,
         run_limit=run_limit,
-        stream=fields.get("stream") is True and known.request_type != "embed",
-        **{name: getattr(known, name) for name in Envelope.__struct_fields__},
+        stream=fields.get("stream") is True and envelope["request_type"] != "embed",
+        **envelope,
     )
 
 
@@ -169,7 +170,8 @@ def _patience(expiration: object) -> float | None:
 
     The broker takes none that is no number. 0 says "only if a worker is free now", and nothing of a reply.
     """
-    return _milliseconds(expiration) if isinstance(expiration, str) else None
+    digits = isinstance(expiration, str) and _DIGITS.fullmatch(expiration) is not None
+    return (int(cast("str", expiration)) / 1000 or None) if digits else None
 
 
 def _milliseconds(value: object) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -9,7 +11,7 @@ import msgspec
 from ollama_ext.fleet.topology import LONGEST_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 #: The property ``type`` of a request, of a reply, and of what is put into the queue of dead letters.
 REQUEST, REPLY, DEAD = "llm.request", "llm.reply", "llm.dead"
@@ -84,6 +86,15 @@ class Properties(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, Any] = {}
     priority: int | None = None
     delivery_mode: int | None = None
+
+
+def unique_ids() -> Callable[[], str]:
+    """Return a function that returns another id each time: random to begin with, then counted.
+
+    To ask the system for random bytes each time would let another thread have the interpreter each time.
+    """
+    token, numbers = secrets.token_hex(10), itertools.count()
+    return lambda: f"{token}{next(numbers):012x}"
 
 
 def text_of(value: object) -> str | None:
