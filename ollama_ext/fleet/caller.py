@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from .broker import user_of
 from .calls import RIGHTS, Call, Calls, End, Send, Withdraw
+from .declaring import NO_RIGHT
 from .errors import BrokerRefused, FleetError, ReplyRefused
 from .links import Link
 from .loop import Loop
@@ -207,7 +208,7 @@ class Caller:
             self._channel = self._link.channel(lambda channel: self._listen(channel, new), self._deaf)
             return
         self._loop.later(_REFUSED, self._redeclare)
-        self._do(self._calls.refused(BrokerRefused(f"no reply queue: {answer.text}. {RIGHTS}")))
+        self._without_replies(answer.code, f"no reply queue: {answer.text}")
 
     def _listen(self, channel: Channel, new: bool) -> None:
         channel.consume(
@@ -229,6 +230,14 @@ class Caller:
         if channel is self._channel and self._link.is_open:
             log.warning("lost the channel of the replies: %s", reason.text)
             self._again(channel)
+            self._without_replies(reason.code, f"the reply queue cannot be read: {reason.text}")
+
+    def _without_replies(self, code: int | None, why: str) -> None:
+        """A missing right is an error at once; what else it may be may pass."""
+        if code == NO_RIGHT:
+            self._do(self._calls.refused(BrokerRefused(f"{why}. {RIGHTS}")))
+        elif not self._listened:
+            self._calls.down(why, monotonic())
 
     def _again(self, channel: Channel) -> None:
         """The reply queue is gone, or its channel: begin anew."""
@@ -290,7 +299,7 @@ class Caller:
             self._calls.up()
 
     def _refused(self, reason: Reason) -> None:
-        if reason.final and len(self._settings.urls) == 1:  # else another broker may take us
+        if reason.final:
             self._do(self._calls.refused(BrokerRefused(reason.text)))
 
 

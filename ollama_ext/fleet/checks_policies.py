@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -224,13 +225,15 @@ def _winner(managed: Managed, queue: ManagedQueue) -> str | None:
     It follows from the policies: what the API says of the queue lags by up to 5 s behind them. The API
     decides among policies of one priority, and where a pattern cannot be read here.
     """
-    policies = managed.policies
-    if policies is None or any(each.matches(queue) is None for each in policies):
+    if managed.policies is None:
         return queue.policy
-    matching = [each for each in policies if each.matches(queue)]
-    highest = max((each.priority for each in matching), default=0)
+    matching = [each for each in managed.policies if each.matches(queue)]
+    highest = max((each.priority for each in matching), default=-inf)
     names = [each.name for each in matching if each.priority == highest] or [""]
-    return queue.policy if queue.policy in names else names[0]
+    unread = any(each.matches(queue) is None and each.priority >= highest for each in managed.policies)
+    if queue.policy is not None and (unread or queue.policy in names):
+        return queue.policy
+    return names[0]
 
 
 def _effective(managed: Managed, queue: ManagedQueue) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from ollama_ext.state import ChatState, GenerateState
 from ollama_ext.streaming import ReplyStream
 
 from .faults import Fault, fault_of
+from .messages.shapes import CODES
 from .topology import ANY
 
 if TYPE_CHECKING:
@@ -218,12 +219,10 @@ def run_request(
         except OllamaError as error:
             outcome = _failed(error, model, first_token=listener.heard)
     except _Unfit as problem:
-        outcome = _failure(problem.code, problem.status, problem.message, model, Fault.CALLER)
+        outcome = _failure(problem.code, problem.message, model, Fault.CALLER)
     except Exception as error:  # noqa: BLE001 - who waits for a reply gets one
         _log.exception("a request for the model %.120r failed here, not at Ollama", model)
-        outcome = _failure(
-            "internal", _FAILED, f"{type(error).__name__}: the log says more", model, Fault.UNSURE
-        )
+        outcome = _failure("internal", f"{type(error).__name__}: the log says more", model, Fault.UNSURE)
     milliseconds = round((monotonic() - started) * 1000)
     return msgspec.structs.replace(outcome, total_ms=milliseconds, first_token=listener.heard)
 
@@ -232,19 +231,18 @@ def run_request(
 
 
 class _Unfit(Exception):
-    """The message cannot be sent on to Ollama: a code, its status and why."""
+    """The message cannot be sent on to Ollama: one of `CODES`, and why."""
 
-    def __init__(self, code: str, status: int, message: str) -> None:
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-        self.status = status
         self.message = message
 
 
 def _filled(body: object, subscription: Subscription | None) -> Mapping[str, Any]:
     """Return the fields of a message, with the two that a subscription fills."""
     if not isinstance(body, dict):
-        raise _Unfit("invalid_request", 400, f"the body must be a JSON object, not {_type_of(body)}")
+        raise _Unfit("invalid_request", f"the body must be a JSON object, not {_type_of(body)}")
     fields: dict[str, Any] = {**body}
     if subscription is not None:
         for name, own in (("request_type", subscription.type), ("model", subscription.model)):
@@ -274,7 +272,7 @@ class _Work:
         try:
             content = encode_json(sent)
         except _NOT_JSON as error:
-            raise _Unfit("invalid_request", 400, f"the body cannot be sent as JSON: {error}") from None
+            raise _Unfit("invalid_request", f"the body cannot be sent as JSON: {error}") from None
         headers = {"Content-Type": "application/json"}
         self._request = Request(method="POST", path=kind.path, headers=headers, content=content)
 
@@ -346,19 +344,16 @@ class _Listener:
 
 def _checked_model(model: object, subscription: Subscription | None) -> str:
     if model is None:
-        raise _Unfit("invalid_request", 400, "the body names no model")
+        raise _Unfit("invalid_request", "the body names no model")
     if not isinstance(model, str):
-        raise _Unfit("invalid_request", 400, f"model must be a string, not {_type_of(model)}")
+        raise _Unfit("invalid_request", f"model must be a string, not {_type_of(model)}")
     if not model:
-        raise _Unfit(
-            "invalid_request", 400, "model is empty: name one, or leave it out for that of the queue"
-        )
+        raise _Unfit("invalid_request", "model is empty: name one, or leave it out for that of the queue")
     served = ANY if subscription is None else subscription.model
     if served != ANY and not parse_name(model).same_as(parse_name(served)):
         asked = repr(model if len(model) <= _LONGEST_SHOWN else model[:_LONGEST_SHOWN] + "...")
         raise _Unfit(
             "model_mismatch",
-            404,
             f"this queue serves the model {served!r}, not {asked}: send it to the queue of that model",
         )
     return model
@@ -378,31 +373,41 @@ def _calls_of(client: Client) -> Calls:
 
 
 def _failed(error: OllamaError, model: str | None, *, first_token: bool) -> Outcome:
-    result: Any = None
+    code, result = "internal", None
+    status: int | None = None
     match error:
         case InvalidArgument():
-            code, status = "invalid_request", 400
+            code = "invalid_request"
         case Cancelled():
-            code, status = "cancelled", 499
+            code = "cancelled"
         case TotalTimeout():
-            code, status = "deadline_expired", 408
+            code = "deadline_expired"
         case ConnectionFailed() | OllamaTimeout() | IncompleteReply():
-            code, status = "ollama_unavailable", 503
+            code = "ollama_unavailable"
         case OllamaError(status=int(status)):
-            code, status = "ollama_error", status if status >= _LEAST_FAILURE else _FAILED
+            code = "ollama_error"
             result = _verbatim(error.body) if error.body or isinstance(error, ResponseError) else None
         case _:
-            code, status = "internal", _FAILED
+            pass
     fault = fault_of(error, first_token=first_token)
-    outcome = _failure(code, status, error.message, model, fault, retryable=error.retryable)
+    outcome = _failure(code, error.message, model, fault, status=status, retryable=error.retryable)
     return msgspec.structs.replace(outcome, result=result, failure=error)
 
 
 def _failure(
-    code: str, status: int, message: str, model: str | None, fault: Fault, *, retryable: bool = False
+    code: str,
+    message: str,
+    model: str | None,
+    fault: Fault,
+    *,
+    status: int | None = None,
+    retryable: bool = False,
 ) -> Outcome:
+    known = CODES[code].status
+    if known is None:  # it is Ollama's
+        known = status if status is not None and status >= _LEAST_FAILURE else _FAILED
     error = {"code": code, "message": message, "retryable": retryable}
-    return Outcome(result=None, usage={}, status=status, model=model, error=error, fault=fault)
+    return Outcome(result=None, usage={}, status=known, model=model, error=error, fault=fault)
 
 
 def _verbatim(body: bytes) -> Any:

@@ -41,6 +41,8 @@ How: TypeAlias = Literal["confirmed", "returned", "nacked", "refused", "expired"
 _BAD_PUBLISH: Final = frozenset({403, 404, 406, 501})
 # Brokers up to 4.1 return what they have delivered to such an address, and all of them confirm it.
 _DIRECT_REPLY: Final = "amq.rabbitmq.reply-to."
+# Bytes that a letter takes beside its body, about: its properties, and what is kept of its job.
+OVERHEAD: Final = 2048
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +116,10 @@ class Outbox:
         self._number = 0  # of the last one that was published on this channel
         self._up = self._blocked = False
 
+    def __contains__(self, letter_id: str) -> bool:
+        """Whether the letter with this id is here."""
+        return letter_id in self._entries
+
     @property
     def waiting(self) -> int:
         """How many letters wait to be published."""
@@ -126,7 +132,7 @@ class Outbox:
 
     @property
     def size(self) -> int:
-        """How many bytes the bodies of all these letters have."""
+        """How many bytes all these letters take, `OVERHEAD` and body."""
         return self._size
 
     @property
@@ -147,7 +153,7 @@ class Outbox:
                 f"the outbox holds a letter with the id {letter.id!r} already: ids must be unique"
             )
         entry = self._entries[letter.id] = _Entry(letter)
-        self._size += len(letter.body)
+        self._size += OVERHEAD + len(letter.body)
         return self._publish([entry], now) if self._sending else []
 
     def withdraw(self, letter_id: str) -> bool:
@@ -278,6 +284,6 @@ class Outbox:
 
     def _remove(self, entry: _Entry) -> None:
         del self._entries[entry.letter.id]
-        self._size -= len(entry.letter.body)
+        self._size -= OVERHEAD + len(entry.letter.body)
         if entry.number is not None:
             del self._under_way[entry.number]

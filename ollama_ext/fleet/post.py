@@ -145,7 +145,7 @@ class Post:
         self._do(self.outbox.confirmed(number, multiple, accepted, monotonic()))
 
     def _returned(self, returned: Returned) -> None:
-        if returned.message_id is not None:
+        if returned.message_id is not None and returned.message_id in self.outbox:
             self._reasons[returned.message_id] = (
                 f"{returned.text} ({returned.code}) for {returned.routing_key!r}"
             )

@@ -17,7 +17,7 @@ caller could stop the fleet. A job that was cancelled has shown neither.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -57,6 +57,11 @@ class Look(msgspec.Struct, frozen=True):
 
 Action: TypeAlias = Halt | Go | Pause | Resume
 Due: TypeAlias = Probe | Look
+
+
+#: How often the first wait after failures in a row is doubled already. A machine whose probes pass would else
+#: be back at once, and fail the same request up to its last delivery while all others are busy.
+HEAD_START: Final = 2
 
 
 class _Wait:
@@ -122,6 +127,7 @@ class Readiness:
         self._row += 1
         if not self.ready or self._row < self._failures:
             return []
+        self._machine.tries = max(self._machine.tries, HEAD_START)
         return self._sick(f"{self._row} failures in a row, the last one", why, now)
 
     # What probes have shown, ours or one that was made to judge a job

@@ -72,7 +72,7 @@ class FleetWorker:
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._stops = 0
-        self._signals = 0
+        self._signals = self._heeded = 0  # how many came; the handler only ever counts up
 
     def run(self) -> None:
         """Work until `stop` is called or, in the main thread, SIGTERM or SIGINT comes.
@@ -119,8 +119,8 @@ class FleetWorker:
 
     def _heed_signals(self) -> None:
         """Do what signals asked for: their handlers may run in the middle of anything, so they only count."""
-        while self._signals > 0:
-            self._signals -= 1
+        while self._heeded < self._signals:
+            self._heeded += 1
             self.stop(now=self._stops > 0)
 
     @contextmanager

@@ -250,9 +250,23 @@ def test_the_policy_with_the_highest_priority_wins(rival: Policy, state: str) ->
     assert next(each.state for each in told if each.about == "policy") == state
 
 
-def test_what_the_broker_says_of_a_queue_goes_before_what_patterns_say() -> None:
-    told = about_policies(managed(OURS, policy="other", effective={"dead-letter-exchange": ""}), PLACE, 1500)
-    assert of(told, "policy").text.startswith("'other' applies to")
+@pytest.mark.parametrize(
+    "rival",
+    [
+        Policy(name="twin", pattern="^llm", priority=10, definition={"dead-letter-exchange": ""}),
+        Policy(name="dialect", pattern="(?<n>a)(?i", priority=11, definition={"dead-letter-exchange": ""}),
+    ],
+)
+def test_the_broker_says_which_policy_applies_where_patterns_and_priorities_do_not(rival: Policy) -> None:
+    told = about_policies(managed(OURS, rival, policy=rival.name), PLACE, 1500)
+    assert of(told, "policy").text.startswith(f"{rival.name!r} (priority {rival.priority}) applies to")
+
+
+def test_a_policy_that_is_there_no_more_is_not_believed_in_though_the_broker_names_it_for_a_while() -> None:
+    told = about_policies(managed(OURS, policy="other", effective={}), PLACE, 1500)
+    assert [(each.state, each.text) for each in told if each.about == "policy"] == [
+        ("ok", f"{OURS.name} applies to {QUEUE}")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ollama_ext.fleet.messages import Properties
-from ollama_ext.fleet.outbox import Letter, Outbox, Publish, Settled
+from ollama_ext.fleet.outbox import OVERHEAD, Letter, Outbox, Publish, Settled
 
 DIRECT = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA3"
 
@@ -32,12 +32,17 @@ def up(*letters: Letter, now: float = 0.0, limit: int = 1000) -> Outbox:
     return outbox
 
 
+def bytes_of(*bodies: int) -> int:
+    """Return how many bytes letters with bodies of these lengths take."""
+    return sum(OVERHEAD + length for length in bodies)
+
+
 A, B, C = letter("a"), letter("b"), letter("c")
 
 
 def test_a_letter_is_published_at_once_where_there_is_a_channel_and_settled_when_it_is_confirmed() -> None:
     outbox = up(A, B)
-    assert (outbox.waiting, outbox.in_flight, outbox.size) == (0, 2, 2)
+    assert (outbox.waiting, outbox.in_flight, outbox.size) == (0, 2, bytes_of(1, 1))
     assert outbox.confirmed(2, multiple=False, ack=True, now=1.0) == [Settled(B, "confirmed")]
     assert outbox.confirmed(1, multiple=False, ack=True, now=1.0) == [Settled(A, "confirmed")]
     assert (outbox.waiting, outbox.in_flight, outbox.size) == (0, 0, 0)
@@ -149,7 +154,7 @@ def test_a_channel_that_was_closed_by_a_bad_letter_costs_the_largest_only(code: 
     outbox.confirmed(5, multiple=False, ack=True, now=0.0)
     assert outbox.down(code, 1.0) == [Settled(returned, "returned"), Settled(larger, "refused")]
     assert outbox.up(2.0) == [Publish(small), Publish(large)]
-    assert outbox.size == 11
+    assert outbox.size == bytes_of(1, 10)
 
 
 def test_a_letter_that_waits_is_not_blamed() -> None:
@@ -213,7 +218,7 @@ def test_a_letter_that_waits_longer_than_its_patience_expires() -> None:
     outbox.add(hasty, 0.0)
     assert outbox.tick(9.9) == []
     assert outbox.tick(10.0) == [Settled(hasty, "expired")]
-    assert outbox.size == 2
+    assert outbox.size == bytes_of(1, 1)
     assert outbox.tick(10_000.0) == [Settled(patient, "expired")]
     assert outbox.waiting == 1
 
@@ -287,19 +292,20 @@ def test_a_letter_under_way_to_a_blocked_broker_is_given_up_with_its_patience() 
 
 
 def test_it_is_full_beyond_its_limit_with_what_waits_and_what_is_under_way() -> None:
-    outbox = up(letter("a", 6), limit=10)
+    outbox = up(letter("a", 6), limit=bytes_of(6, 4, 0))
     outbox.blocked()
     outbox.add(letter("b", 4), 0.0)
-    assert (outbox.size, outbox.full) == (10, False)
-    outbox.add(letter("c", 1), 0.0)
-    assert (outbox.size, outbox.full) == (11, True)
+    outbox.add(letter("c", 0), 0.0)
+    assert (outbox.size, outbox.full) == (bytes_of(6, 4, 0), False)
+    outbox.add(letter("d", 0), 0.0)
+    assert (outbox.size, outbox.full) == (bytes_of(6, 4, 0, 0), True)
     outbox.confirmed(1, multiple=False, ack=True, now=0.0)
-    assert (outbox.size, outbox.full) == (5, False)
+    assert (outbox.size, outbox.full) == (bytes_of(4, 0, 0), False)
 
 
 def test_the_limit_is_256_mebibytes() -> None:
     outbox = Outbox()
-    outbox.add(letter("a", 256 * 1024 * 1024), 0.0)
+    outbox.add(letter("a", 256 * 1024 * 1024 - OVERHEAD), 0.0)
     assert not outbox.full
     outbox.add(letter("b"), 0.0)
     assert outbox.full
@@ -309,7 +315,7 @@ def test_ids_are_unique_among_the_letters_that_are_here() -> None:
     outbox = up(A)
     with pytest.raises(ValueError, match="holds a letter with the id 'a' already: ids must be unique"):
         outbox.add(letter("a", 5), 0.0)
-    assert outbox.size == 1
+    assert outbox.size == bytes_of(1)
     outbox.confirmed(1, multiple=False, ack=True, now=0.0)
     assert outbox.add(A, 0.0) == [Publish(A)]
 
@@ -320,7 +326,7 @@ def test_a_letter_that_waits_can_be_withdrawn() -> None:
     outbox.add(B, 0.0)
     assert outbox.withdraw("a")
     assert not outbox.withdraw("a")
-    assert outbox.size == 1
+    assert outbox.size == bytes_of(1)
     assert outbox.up(0.0) == [Publish(B)]
     assert not outbox.withdraw("b")
     assert outbox.confirmed(1, multiple=False, ack=True, now=0.0) == [Settled(B, "confirmed")]

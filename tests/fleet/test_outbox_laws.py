@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ollama_ext.fleet.messages import Properties
-from ollama_ext.fleet.outbox import Letter, Outbox, Publish, Settled
+from ollama_ext.fleet.outbox import OVERHEAD, Letter, Outbox, Publish, Settled
 
 if TYPE_CHECKING:
     from ollama_ext.fleet.outbox import Action, How
 
-LIMIT, TIMEOUT = 50, 30.0
+LIMIT, TIMEOUT = 5 * OVERHEAD + 50, 30.0
 BAD = (403, 404, 406, 501)
 ADDRESSES = (("", "amq.gen-1"), ("", "amq.rabbitmq.reply-to.x"), ("llm.request", "llm.request.ollama.chat.a"))
 
@@ -209,7 +209,7 @@ class World(RuleBasedStateMachine):
     @invariant()
     def bytes_are_those_of_the_letters_that_are_here(self) -> None:
         """Exactly, so that it is not full for ever after."""
-        assert self.outbox.size == sum(len(letter.body) for letter in self.added)
+        assert self.outbox.size == sum(OVERHEAD + len(letter.body) for letter in self.added)
         assert self.outbox.full == (self.outbox.size > LIMIT)
 
     @invariant()

@@ -124,18 +124,24 @@ def test_a_machine_whose_probes_pass_and_whose_jobs_fail_stops_after_each_failur
     readiness = sick()
     readiness.machine_failed(0.0)
     readiness.machine_failed(0.0)
-    for wait in (2.0, 4.0, 8.0):
+    for wait in (4.0, 8.0, 16.0):
         assert readiness.probe_passed(0.0) == [Go()]
         assert readiness.machine_failed(0.0) == [Halt()]
         assert readiness.next_due(0.0) == wait
+
+
+def test_failures_in_a_row_have_it_wait_longer_than_a_failed_probe_so_that_others_get_the_request() -> None:
+    readiness = Readiness()
+    readiness.machine_failed(0.0)
+    readiness.machine_failed(0.0)
+    assert readiness.next_due(0.0) == 4.0
 
 
 def test_a_job_that_was_done_ends_the_growth_of_the_waits() -> None:
     readiness = sick()
     readiness.probe_passed(0.0)
     readiness.succeeded()
-    readiness.machine_failed(0.0)
-    readiness.machine_failed(0.0)
+    readiness.probe_failed(0.0)
     assert readiness.next_due(0.0) == 1.0
 
 

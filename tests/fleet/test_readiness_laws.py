@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ollama_ext.fleet.readiness import Go, Halt, Look, Pause, Probe, Readiness, Resume
+from ollama_ext.fleet.readiness import HEAD_START, Go, Halt, Look, Pause, Probe, Readiness, Resume
 
 if TYPE_CHECKING:
     from ollama_ext.fleet.readiness import Action, Due
@@ -80,6 +80,8 @@ class World(RuleBasedStateMachine):
         """The machine fails a job: enough of them in a row make it sick."""
         self.row += 1
         stops = not self.halted and self.row >= FAILURES
+        if stops:
+            self.growth[Probe()] = max(self.growth.get(Probe(), 0), HEAD_START)
         assert self.do(self.readiness.machine_failed(self.now, "why")) == [Halt()] * stops
 
     @rule()

@@ -29,6 +29,7 @@ from ollama_ext.fleet import (
     calls,
 )
 from ollama_ext.fleet.topology import queue_name
+from ollama_ext.settings import AmqpSettings
 from ollama_ext.testing import Json, no_wait
 
 if TYPE_CHECKING:
@@ -246,6 +247,26 @@ def test_a_caller_without_the_right_to_its_reply_queue_is_told_so_and_recovers(
             client.chat(MODEL, "hello")
         vhost.rabbit.set_permissions(vhost.name, vhost.name, configure=".", write=".", read=".")
         assert taken(client, admin)
+
+
+def test_a_caller_without_the_right_to_read_its_reply_queue_is_told_so_at_once_and_recovers(
+    vhost: VirtualHost, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_UNREACHABLE", 20.0)
+    served(admin)
+    vhost.rabbit.add_user(vhost.name, "secret")
+    vhost.rabbit.set_permissions(vhost.name, vhost.name, configure=".", write=".")
+    with FleetClient(vhost.url_for(vhost.name, "secret"), timeout=20) as client:
+        with pytest.raises(BrokerRefused, match=r"reply queue cannot be read: .* --permissions"):
+            client.chat(MODEL, "hello")
+        vhost.rabbit.set_permissions(vhost.name, vhost.name, configure=".", write=".", read=".")
+        assert taken(client, admin)
+
+
+def test_a_caller_whom_none_of_several_brokers_lets_in_is_told_so(vhost: VirtualHost) -> None:
+    urls = (vhost.url_for(password="wrong"), vhost.rabbit.url(vhost="nowhere"))  # noqa: S106 - it is wrong
+    with FleetClient(AmqpSettings(urls=urls), timeout=20) as client, pytest.raises(BrokerRefused):
+        client.chat(MODEL, "hello")
 
 
 def test_a_wrong_password_is_an_error_at_once(vhost: VirtualHost) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 from concurrent.futures import Future
+from functools import partial
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,8 @@ from sockets import open_files
 from ollama_ext.fleet import links
 from ollama_ext.fleet.declaring import look
 from ollama_ext.fleet.loop import Loop
-from ollama_ext.fleet.questions import Answer, Conversation, Question, QueueDeclare
+from ollama_ext.fleet.messages import Properties
+from ollama_ext.fleet.questions import NO_CODE, Answer, Conversation, Question, QueueDeclare
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -121,6 +124,70 @@ def test_messages_come_as_they_were_published(link: Linked, admin: Admin) -> Non
     link.do(lambda: channel.reject(came[1].tag))
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_was_acknowledged_is_gone_and_nothing_else_though_the_link_is_closed_at_once(
+    seed: int, vhost: VirtualHost, admin: Admin
+) -> None:
+    # Acknowledgements are joined: one may stand for all the deliveries before it. (With more than 32 of them
+    # under way RabbitMQ holds some back, and forgets those when the channel ends; workers have fewer slots.)
+    rng = Random(seed)  # noqa: S311 - chooses what a test settles
+    count = 20
+    queue = admin.declare(f"acknowledged-{seed}")
+    for number in range(count):
+        admin.publish(queue, str(number).encode())
+    came: dict[int, Message] = {}
+    with linked(vhost.url) as link:
+        link.wait("up")
+        channel = link.channel()
+
+        def delivered(message: Message) -> None:
+            came[int(message.body)] = message
+
+        link.do(lambda: channel.consume(queue, count, delivered, lambda: None, lambda: None))
+        wait_until(lambda: len(came) == count)
+        kept = set(rng.sample(range(count), rng.choice([0, 1, 5, 15])))
+        given_back = set(rng.sample(sorted(kept), len(kept) // 2))
+        order = [*(set(range(count)) - kept), *given_back]
+        rng.shuffle(order)
+        rounds = [order[start : start + 5] for start in range(0, len(order), 5)]
+
+        def settle(numbers: list[int]) -> None:
+            for number in numbers:
+                settle_one = channel.requeue if number in given_back else channel.ack
+                settle_one(came[number].tag)
+
+        link.do(lambda: channel.cancel(queue, lambda: None))
+        for numbers in rounds[:-1]:
+            link.do(partial(settle, numbers))
+
+        def settle_and_close() -> None:
+            settle(rounds[-1])
+            link.link.close(lambda: None)
+
+        link.do(settle_and_close)
+    rest = [int(message.body) for message in admin.wait_for(queue, len(kept))] if kept else []
+    assert sorted(rest) == sorted(kept)
+    assert admin.count(queue) == 0
+
+
+@pytest.mark.parametrize("mebibytes", [0, 1, 8])
+def test_a_message_arrives_whole_that_is_longer_than_the_system_sends_at_once(
+    mebibytes: int, link: Linked, admin: Admin
+) -> None:
+    queue = admin.declare("long")
+    bodies = [bytes([number]) * (mebibytes << 20) + b"end" for number in range(3)]
+    channel = link.channel()
+
+    def publish() -> None:
+        for body in bodies:
+            channel.publish("", queue, body, Properties())
+
+    link.do(publish)
+    assert [message.body for message in admin.wait_for(queue, 3)] == bodies
+    (answer,) = link.converse(asked(QueueDeclare("missing", passive=True)))
+    assert answer.code == 404
+
+
 def test_what_is_done_on_a_closed_channel_does_nothing(link: Linked) -> None:
     channel = link.channel()
     link.do(channel.close)
@@ -192,6 +259,19 @@ def test_a_conversation_that_fails_does_not_keep_others_from_being_held(fails: s
     (answer,) = link.converse(asked(QueueDeclare("missing", passive=True)))
     assert answer.code == 404
     assert link.loop.failures == 1
+
+
+def test_a_question_that_amqp_cannot_hold_is_answered_with_a_no_and_the_next_one_can_be_asked(
+    link: Linked, caplog: pytest.LogCaptureFixture
+) -> None:
+    too_long, missing = link.converse(
+        asked(QueueDeclare("x" * 300, passive=True), QueueDeclare("missing", passive=True))
+    )
+    assert (too_long.code, missing.code) == (NO_CODE, 404)
+    assert "a question cannot be asked in AMQP" in caplog.text
+    (answer,) = link.converse(asked(QueueDeclare("missing", passive=True)))
+    assert answer.code == 404
+    assert link.told == ["up"]
 
 
 def test_a_conversation_of_a_lost_connection_ends_and_the_next_one_is_held(
@@ -295,6 +375,16 @@ def test_a_wrong_password_and_a_missing_virtual_host_are_refusals(vhost: Virtual
             assert link.reasons[0].final
             assert text in link.reasons[0].text
             assert "wrong@" not in link.reasons[0].text
+
+
+def test_of_several_brokers_each_has_to_refuse_before_it_is_final(vhost: VirtualHost) -> None:
+    wrong, nowhere = vhost.url_for(password="wrong"), vhost.rabbit.url(vhost="nowhere")  # noqa: S106 - it is
+    with linked(wrong, nowhere, wrong) as link:
+        wait_until(lambda: len(link.reasons) >= 4)
+        assert [reason.final for reason in link.reasons[:4]] == [False, False, True, True]
+    with linked(wrong, vhost.url) as link:
+        link.wait("failed", "up")
+        assert not link.reasons[0].final
 
 
 def test_a_callback_that_raises_is_logged_and_the_link_goes_on(

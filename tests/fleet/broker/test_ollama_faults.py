@@ -18,6 +18,7 @@ from ollama_ext.testing import Json, Raw, Recording
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rabbitmq_admin import Admin
     from virtual_hosts import VirtualHost
 
 STUCK = Recording("chat-stream").stall(math.inf, at=200)
@@ -189,6 +190,21 @@ def test_what_no_machine_can_do_is_answered_in_the_end_and_kept(vhost: VirtualHo
         assert dead.headers["x-ollama-ext-message-id"] == "poison"
         assert b"poison" in dead.body
         fleet.finish()
+
+
+def test_a_queue_that_counts_no_deliveries_gives_no_request_back_for_ever(
+    vhost: VirtualHost, admin: Admin
+) -> None:
+    admin.declare(CHAT_QUEUE, {"x-queue-type": "classic"})  # an operator's, used as it is
+    with WatchedFleet(vhost, settings={"worker.max_deliveries": 3}) as fleet:
+        fleet.ollamas[0].scripted["poison"] = RESET
+        fleet.publish("poison")
+        reply = fleet.wait_for_replies(1)["poison"]
+        assert reply["error"]["code"] == "delivery_limit"
+        assert fleet.runs("poison") == 3
+        calls = fleet.ask(["well"])
+        assert fleet.answers(calls) == ["well"]
+        fleet.finish(dead=1)
 
 
 def test_without_a_dead_letter_queue_it_is_answered_all_the_same_and_rejected_for_the_policy(
