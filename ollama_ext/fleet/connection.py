@@ -5,18 +5,51 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pika.adapters.select_connection import SelectConnection
 from pika.exceptions import ConnectionOpenAborted
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pika
+
+    from .loop import Loop
+
 # Bytes up to which joining what is to be sent costs less than another call of the system; one record of TLS.
 _JOINED: Final = 16_384
+
+
+def connect(
+    loop: Loop,
+    parameters: pika.ConnectionParameters,
+    opened: Callable[[Any], None],
+    failed: Callable[[Any, Any], None],
+    lost: Callable[[Any, Any], None],
+) -> Any:
+    """Begin to connect, and return a connection of pika's, which has `cut` beside pika's methods.
+
+    Args:
+        loop: Whose thread it lives on.
+        parameters: Which broker, and how.
+        opened: Called with the connection when it is open.
+        failed: Called with it and the reason when it could not be had.
+        lost: Called with it and the reason when it has ended.
+    """
+    return _Connection(
+        parameters,
+        on_open_callback=opened,
+        on_open_error_callback=failed,
+        on_close_callback=lost,
+        custom_ioloop=loop.pika,
+    )
+
 
 _Pika: Any = SelectConnection  # pyright cannot follow what pika's classes are derived from
 
 
-class Connection(_Pika):  # type: ignore[misc]
+class _Connection(_Pika):  # type: ignore[misc]
     """A connection of pika's.
 
     Pika has calls of the system for each frame that it sends, and every one of those lets a thread of a job

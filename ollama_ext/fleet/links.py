@@ -19,7 +19,7 @@ from ollama_ext.settings import redacted
 
 from .broker import Reason, parameters, reason_of, user_of
 from .channels import Channel
-from .connection import Connection
+from .connection import connect
 from .questions import NO_CODE, Answer
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Link:
         self.blocked: bool = False
         self.losses: int = 0
         self._loop, self._name, self._settings, self._told, self._events = loop, name, settings, told, events
-        self._connection: Connection | None = None
+        self._connection: Any = None  # of pika
         self._timer: Any = None
         self._failures = 0
         self._refusals = 0  # final ones in a row
@@ -126,13 +126,7 @@ class Link:
         try:
             tried = parameters(url, self._settings, self._name, self._told)
             self._turn += 1
-            self._connection = Connection(
-                tried,
-                on_open_callback=opened,
-                on_open_error_callback=failed,
-                on_close_callback=lost,
-                custom_ioloop=self._loop.pika,
-            )
+            self._connection = connect(self._loop, tried, opened, failed, lost)
         except Exception as error:  # noqa: BLE001 - a name that cannot be resolved, a file that is not there
             self._failed(self._connection, error, url)
 
