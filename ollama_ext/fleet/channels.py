@@ -216,17 +216,16 @@ class Channel:
 
     def requeue(self, tag: int) -> None:
         """Give a message back to its queue; counts as a failed delivery on every version of the broker."""
-        if self.is_open:
-            self._send_acks()
-            self._unsettled.pop(tag, None)
-            self._pika.basic_reject(tag, requeue=True)
+        self._reject(tag, requeue=True)
 
     def reject(self, tag: int) -> None:
         """Give a message to the dead-letter queue, if its queue has one."""
+        self._reject(tag, requeue=False)
+
+    def _reject(self, tag: int, *, requeue: bool) -> None:
         if self.is_open:
-            self._send_acks()
             self._unsettled.pop(tag, None)
-            self._pika.basic_reject(tag, requeue=False)
+            self._pika.basic_reject(tag, requeue=requeue)
 
     # -- publishing
 

@@ -164,8 +164,7 @@ class Link:
         self._talk_on()
 
     def _opened(self, connection: Any) -> None:
-        ours = connection is self._connection
-        if not ours:
+        if connection is not self._connection:
             connection.close()
             return
 

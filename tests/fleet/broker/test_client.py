@@ -235,29 +235,28 @@ def test_a_caller_without_the_right_to_the_exchange_is_told_so(vhost: VirtualHos
         assert taken(client, admin)
 
 
-def test_a_caller_without_the_right_to_its_reply_queue_is_told_so_and_recovers(
-    vhost: VirtualHost, admin: Admin, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("rights", "told"),
+    [
+        ({"write": ".", "read": "."}, "fleet definitions --permissions"),
+        ({"configure": ".", "write": "."}, r"reply queue cannot be read: .* --permissions"),
+    ],
+    ids=["to make it", "to read it"],
+)
+def test_a_caller_without_a_right_to_its_reply_queue_is_told_so_at_once_and_recovers(
+    rights: dict[str, str],
+    told: str,
+    vhost: VirtualHost,
+    admin: Admin,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(caller, "_REFUSED", 0.1)
-    served(admin)
-    vhost.rabbit.add_user(vhost.name, "secret")
-    vhost.rabbit.set_permissions(vhost.name, vhost.name, write=".", read=".")
-    with FleetClient(vhost.url_for(vhost.name, "secret"), timeout=20) as client:
-        with pytest.raises(BrokerRefused, match="fleet definitions --permissions"):
-            client.chat(MODEL, "hello")
-        vhost.rabbit.set_permissions(vhost.name, vhost.name, configure=".", write=".", read=".")
-        assert taken(client, admin)
-
-
-def test_a_caller_without_the_right_to_read_its_reply_queue_is_told_so_at_once_and_recovers(
-    vhost: VirtualHost, admin: Admin, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr(calls, "_UNREACHABLE", 20.0)
     served(admin)
     vhost.rabbit.add_user(vhost.name, "secret")
-    vhost.rabbit.set_permissions(vhost.name, vhost.name, configure=".", write=".")
+    vhost.rabbit.set_permissions(vhost.name, vhost.name, **rights)
     with FleetClient(vhost.url_for(vhost.name, "secret"), timeout=20) as client:
-        with pytest.raises(BrokerRefused, match=r"reply queue cannot be read: .* --permissions"):
+        with pytest.raises(BrokerRefused, match=told):
             client.chat(MODEL, "hello")
         vhost.rabbit.set_permissions(vhost.name, vhost.name, configure=".", write=".", read=".")
         assert taken(client, admin)
