@@ -13,9 +13,10 @@ from .bucket_errors import translated
 from .errors import BucketAnswerRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 _PIECE: Final = 256 << 10
+_SHORT: Final = 64 << 10  # several times what the standard library may read ahead
 _MOMENT: Final = 0.1  # seconds for which bytes are gathered
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
 
@@ -41,6 +42,7 @@ class BodyReader:
         known = isinstance(response, HTTPResponse) and response.length is not None and not response.chunked
         self._response: HTTPResponse | None = response if known else None
         self._buffer = memoryview(bytearray(_PIECE if known else 0))
+        self._receive: Callable[[memoryview], int] | None = None  # of the socket, once that may be read
 
     def read(self) -> bytes | memoryview:
         """Return the next bytes, 256 KiB at most, and none only at the end; the next call may change them.
@@ -65,21 +67,30 @@ class BodyReader:
         if self._failure is not None:
             raise self._failure
         file: Any = response.fp
+        receive: Callable[[memoryview], int] = self._receive or file.readinto1
         left = response.length or 0
         filled, most, until = 0, min(left, _PIECE), monotonic() + _MOMENT
         while filled < most:
             try:
-                count = file.readinto1(self._buffer[filled:most])
+                count = receive(self._buffer[filled:most])
             except Exception as error:
                 if not filled:
                     raise
                 self._failure = error.with_traceback(None)  # what has arrived before it is good
                 break
+            if self._receive is None and most - filled >= _SHORT:
+                # A read that long has emptied what the file took with the head: the rest is in the socket.
+                receive = self._receive = self._from_socket() or receive
             filled += count
             if not count or monotonic() > until:
                 break
         response.length = left - filled
         return self._buffer[:filled]
+
+    def _from_socket(self) -> Callable[[memoryview], int] | None:
+        """Return what reads from the connection itself; None where it was handed over to the response."""
+        connection: Any = getattr(self._answer, "connection", None)
+        return getattr(getattr(connection, "sock", None), "recv_into", None)
 
     def abort(self) -> None:
         """End a `read` of another thread."""
@@ -89,8 +100,11 @@ class BodyReader:
     def close(self) -> None:
         """Give the connection back if the body is at its end, else close it."""
         with _ignoring_all():
-            whole = self._ended if self._response is None else self._response.length == 0
-            if whole and hasattr(self._answer, "drain_conn"):
+            if self._response is not None and self._response.length == 0:
+                # Not drained: urllib3 has counted nothing of what was read below it, and might miss it.
+                self._response.close()
+                self._answer.release_conn()
+            elif self._response is None and self._ended and hasattr(self._answer, "drain_conn"):
                 self._answer.drain_conn()
             else:
                 self._answer.close()  # what is left may never end

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zlib
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ollama_ext.digests import blob_file_name
@@ -12,6 +11,7 @@ from ollama_ext.digests import blob_file_name
 from .directories import failures_of
 from .download import Download, Over
 from .errors import BlobMissing, DigestMismatch, MirrorError, ObjectChanged
+from .journal import sampled_crc
 from .layout import BLOBS, blob_path
 from .limits import GIB, memory_limit, part_size_of
 from .staging import StagedBlob
@@ -276,7 +276,7 @@ class Fetcher:
                 if not count:
                     raise MirrorError("a staged file became shorter while it was written: start anew")
                 if resumed:
-                    crc = zlib.crc32(buffer[:count], crc)
+                    crc = sampled_crc(buffer[:count], position, crc)
                 after.update(buffer[:count])
                 position += count
             if not resumed:
@@ -298,7 +298,7 @@ class Fetcher:
 
         def take(piece: bytes | memoryview, position: int) -> None:
             nonlocal crc
-            crc = zlib.crc32(piece, crc)
+            crc = sampled_crc(piece, position, crc)
             download.staged.write(piece, position)
 
         self._carrier.carry(download, start, end, take)

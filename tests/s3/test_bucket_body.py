@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
+import random
+import ssl
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
+import urllib3
+from byte_server import ByteServer, Play
 
 from ollama_ext.s3 import BucketAnswerRefused
 from ollama_ext.s3.bucket_body import BodyReader, check_encoding, check_range
@@ -41,6 +46,59 @@ def test_a_body_with_nothing_but_read_is_read_and_closed() -> None:
     assert b"".join(pieces) == b"x" * 600_000
     assert max(map(len, pieces)) <= 256 << 10
     assert body.closed
+
+
+CONTENT = random.Random(5).randbytes(600_000)  # noqa: S311 - no secrets
+
+
+@pytest.fixture(params=["http", "tls"])
+def contexts(request: pytest.FixtureRequest) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
+    """Return what a server and a client need for TLS, or nothing twice."""
+    if request.param == "http":
+        return None, None
+    authority = trustme.CA()
+    serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(serving)
+    authority.configure_trust(trusting)
+    return serving, trusting
+
+
+# Around what the standard library may read ahead (8 KiB), and around the size from which it is passed by.
+@pytest.mark.parametrize("size", [0, 1, 8_000, 8_300, 65_535, 65_536, 73_728, 262_144, 262_145, 600_000])
+@pytest.mark.parametrize("with_head", [0, 1, 5_000, 70_000])
+def test_every_byte_arrives_however_much_comes_with_the_head_and_the_connection_is_used_again(
+    contexts: tuple[ssl.SSLContext | None, ssl.SSLContext | None], size: int, with_head: int
+) -> None:
+    serving, trusting = contexts
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode()
+    body = CONTENT[:size]
+    play = Play((head + body[:with_head], *filter(None, [body[with_head:]])))
+    with ByteServer(play, context=serving) as server, urllib3.PoolManager(ssl_context=trusting) as pool:
+        for _ in range(2):
+            answer = pool.request("GET", server.url, preload_content=False)
+            reader = BodyReader(answer, "s3://models/key", None)
+            got = b"".join(bytes(piece) for piece in iter(reader.read, b""))
+            reader.close()
+            assert got == body
+        assert server.connections == 1
+
+
+def test_a_connection_that_breaks_gives_what_had_arrived_and_then_the_error(
+    contexts: tuple[ssl.SSLContext | None, ssl.SSLContext | None],
+) -> None:
+    serving, trusting = contexts
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n"
+    with (
+        ByteServer(Play((head, CONTENT[:400_000]), "cut"), context=serving) as server,
+        urllib3.PoolManager(ssl_context=trusting) as pool,
+    ):
+        answer = pool.request("GET", server.url, preload_content=False)
+        reader = BodyReader(answer, "s3://models/key", None)
+        got = b"".join(bytes(piece) for piece in iter(reader.read, b""))
+        reader.close()
+        assert got == CONTENT[:400_000]
+        pool.request("GET", server.url, preload_content=False).close()
+        assert server.connections == 2
 
 
 def test_the_installed_boto3_gives_what_has_arrived_and_can_be_ended(moto: S3Server, bucket: str) -> None:

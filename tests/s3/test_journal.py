@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import struct
 import tempfile
 import threading
@@ -19,7 +20,7 @@ from sockets import open_files
 
 from ollama_ext.s3 import StoreRefused
 from ollama_ext.s3.directories import Directory
-from ollama_ext.s3.journal import Journal, Part
+from ollama_ext.s3.journal import Journal, Part, sampled_crc
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -64,6 +65,27 @@ def written(path: Path, records: list[tuple[int, int, int]]) -> bytes:
 
 def expected(records: list[tuple[int, int, int]]) -> dict[int, Part]:
     return {number: Part(length, crc) for number, length, crc in records}
+
+
+@given(st.binary(max_size=3000), st.integers(0, 2**40), st.lists(st.integers(0, 3000), max_size=6))
+def test_the_sample_of_a_part_does_not_depend_on_how_its_bytes_arrive(
+    content: bytes, start: int, cuts: list[int]
+) -> None:
+    crc = 0
+    for before, after in itertools.pairwise(
+        sorted({0, *(min(cut, len(content)) for cut in cuts), len(content)})
+    ):
+        crc = sampled_crc(memoryview(content)[before:after], start + before, crc)
+    assert crc == sampled_crc(content, start)
+    assert crc == zlib.crc32(bytes(byte for place, byte in enumerate(content, start) if place % 512 == 0))
+
+
+@given(st.data())
+def test_a_page_that_never_reached_the_disk_is_seen_in_the_sample(data: st.DataObject) -> None:
+    content = random.Random(data.draw(st.integers(0, 99))).randbytes(16 * 4096)  # noqa: S311 - no secrets
+    page = data.draw(st.integers(0, 15)) * 4096
+    lacking = content[:page] + bytes(4096) + content[page + 4096 :]
+    assert sampled_crc(lacking, 0) != sampled_crc(content, 0)
 
 
 @given(RECORDS, st.integers(0, 8))
@@ -141,7 +163,7 @@ def test_a_file_has_a_header_and_sixteen_bytes_a_part(tmp_path: Path) -> None:
     assert content[HEADER:] == told + struct.pack("<I", zlib.crc32(told))
     assert content[:HEADER].endswith(b" \n")
     about = json.loads(content[:HEADER])
-    assert about == {"version": 1, "digest": A, "size": 100, "part_size": 10}
+    assert about == {"version": 2, "digest": A, "size": 100, "part_size": 10}
 
 
 def test_a_journal_that_was_cut_in_its_last_record_has_the_others(tmp_path: Path) -> None:

@@ -108,6 +108,16 @@ def assert_nothing_shown(mirror: Mirror) -> None:
     assert list(mirror.store.list_models()) == []
 
 
+def test_one_connection_fetches_one_part_after_the_other(
+    mirrored: Callable[..., Mirror], front: FaultyFront
+) -> None:
+    mirror = mirrored(connections=1)
+    mirror.import_model("m")
+    assert_whole(mirror)
+    assert len(of_large(front.requests)) == PARTS
+    assert front.connections == 1
+
+
 # -- faults that pass
 
 PASSING: dict[str, Fault] = {
