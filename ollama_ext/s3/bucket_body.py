@@ -100,11 +100,8 @@ class BodyReader:
     def close(self) -> None:
         """Give the connection back if the body is at its end, else close it."""
         with _ignoring_all():
-            if self._response is not None and self._response.length == 0:
-                # Not drained: urllib3 has counted nothing of what was read below it, and might miss it.
-                self._response.close()
-                self._answer.release_conn()
-            elif self._response is None and self._ended and hasattr(self._answer, "drain_conn"):
+            whole = self._ended if self._response is None else self._response.length == 0
+            if whole and hasattr(self._answer, "drain_conn"):
                 self._answer.drain_conn()
             else:
                 self._answer.close()  # what is left may never end
