@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-import ssl
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,14 @@ import pytest
 import trustme
 import urllib3
 from byte_server import ByteServer, Play
+from certificates import serving, trusting
 
 from ollama_ext.s3 import BucketAnswerRefused
 from ollama_ext.s3.bucket_body import BodyReader, check_encoding, check_range
 
 if TYPE_CHECKING:
+    import ssl
+
     from s3_servers import S3Server
 
 
@@ -48,6 +50,7 @@ def test_a_body_with_nothing_but_read_is_read_and_closed() -> None:
     assert body.closed
 
 
+AS_BOTOCORE: Any = {"preload_content": False, "decode_content": False, "enforce_content_length": False}
 CONTENT = random.Random(5).randbytes(600_000)  # noqa: S311 - no secrets
 
 
@@ -57,10 +60,7 @@ def contexts(request: pytest.FixtureRequest) -> tuple[ssl.SSLContext | None, ssl
     if request.param == "http":
         return None, None
     authority = trustme.CA()
-    serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("127.0.0.1").configure_cert(serving)
-    authority.configure_trust(trusting)
-    return serving, trusting
+    return serving(authority), trusting(authority)
 
 
 # Around what the standard library may read ahead (8 KiB), and around the size from which it is passed by.
@@ -69,13 +69,13 @@ def contexts(request: pytest.FixtureRequest) -> tuple[ssl.SSLContext | None, ssl
 def test_every_byte_arrives_however_much_comes_with_the_head_and_the_connection_is_used_again(
     contexts: tuple[ssl.SSLContext | None, ssl.SSLContext | None], size: int, with_head: int
 ) -> None:
-    serving, trusting = contexts
+    of_server, of_client = contexts
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode()
     body = CONTENT[:size]
     play = Play((head + body[:with_head], *filter(None, [body[with_head:]])))
-    with ByteServer(play, context=serving) as server, urllib3.PoolManager(ssl_context=trusting) as pool:
+    with ByteServer(play, context=of_server) as server, urllib3.PoolManager(ssl_context=of_client) as pool:
         for _ in range(2):
-            answer = pool.request("GET", server.url, preload_content=False)
+            answer = pool.request("GET", server.url, **AS_BOTOCORE)
             reader = BodyReader(answer, "s3://models/key", None)
             got = b"".join(bytes(piece) for piece in iter(reader.read, b""))
             reader.close()
@@ -83,21 +83,21 @@ def test_every_byte_arrives_however_much_comes_with_the_head_and_the_connection_
         assert server.connections == 1
 
 
-def test_a_connection_that_breaks_gives_what_had_arrived_and_then_the_error(
+def test_a_connection_that_ends_early_gives_what_had_arrived_and_is_not_used_again(
     contexts: tuple[ssl.SSLContext | None, ssl.SSLContext | None],
 ) -> None:
-    serving, trusting = contexts
+    of_server, of_client = contexts
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n"
     with (
-        ByteServer(Play((head, CONTENT[:400_000]), "cut"), context=serving) as server,
-        urllib3.PoolManager(ssl_context=trusting) as pool,
+        ByteServer(Play((head, CONTENT[:400_000]), "cut"), context=of_server) as server,
+        urllib3.PoolManager(ssl_context=of_client) as pool,
     ):
-        answer = pool.request("GET", server.url, preload_content=False)
+        answer = pool.request("GET", server.url, **AS_BOTOCORE)
         reader = BodyReader(answer, "s3://models/key", None)
         got = b"".join(bytes(piece) for piece in iter(reader.read, b""))
         reader.close()
         assert got == CONTENT[:400_000]
-        pool.request("GET", server.url, preload_content=False).close()
+        pool.request("GET", server.url, **AS_BOTOCORE).close()
         assert server.connections == 2
 
 

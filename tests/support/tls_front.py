@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import select
 import socket
-import ssl
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import trustme
+from certificates import serving, trusting
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
 
@@ -40,10 +41,8 @@ class TlsFront:
     def __init__(self, behind: Server) -> None:
         """Take the server to pass everything on to."""
         authority = trustme.CA()
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost").configure_cert(self._context)
-        self.trusting = ssl.create_default_context()
-        authority.configure_trust(self.trusting)
+        self._context = serving(authority, "localhost")
+        self.trusting = trusting(authority)
         self.authority: bytes = authority.cert_pem.bytes()
         self._behind = behind
         self._threads: list[threading.Thread] = []

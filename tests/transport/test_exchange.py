@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from certificates import serving
 from sockets import ask
 from streams import chunk, line
 
@@ -291,8 +292,7 @@ def test_a_server_of_this_machine_may_have_a_certificate_of_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
+    context = serving(authority, "localhost")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"https://localhost:{listener.getsockname()[1]}"
         server = threading.Thread(target=_answer_tls, args=(listener, context, 2))

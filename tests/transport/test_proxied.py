@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import math
 import socket
-import ssl
 from contextlib import ExitStack
 from functools import partial
 from hashlib import sha256
@@ -15,6 +14,7 @@ import pytest
 import trustme
 from background import background, cancelled, hooks, wait_until
 from byte_server import ByteServer, Play
+from certificates import serving, trusting
 from ollama_openapi.types import Request
 from proxy import Proxy
 from sockets import nothing_left_behind
@@ -44,6 +44,7 @@ from ollama_ext.transport import Transport, TransportSettings
 from ollama_ext.transport.limits import Limits
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -63,11 +64,7 @@ def _nothing_left_open() -> Iterator[None]:
 def tls(name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Return a context for a server with that name, and one that trusts it."""
     authority = trustme.CA()
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name).configure_cert(serving)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    return serving, trusting
+    return serving(authority, name), trusting(authority)
 
 
 @pytest.fixture
@@ -103,10 +100,10 @@ def test_plain_http_goes_through_the_proxy_of_the_environment(
 def test_https_goes_through_a_tunnel_of_the_environments_proxy(
     monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    serving, trusting = tls(REMOTE)
-    with ByteServer(VERSION, context=serving) as server, Proxy(server.port) as proxy:
+    of_server, of_client = tls(REMOTE)
+    with ByteServer(VERSION, context=of_server) as server, Proxy(server.port) as proxy:
         monkeypatch.setenv(variable, proxy.url())
-        with Client(f"https://{REMOTE}", verify=trusting) as client:
+        with Client(f"https://{REMOTE}", verify=of_client) as client:
             assert client.server_version() == "9"
         assert proxy.asked == [f"CONNECT {REMOTE}:443 HTTP/1.1"]
         assert server.names == [REMOTE]
@@ -245,12 +242,12 @@ def test_the_password_of_a_proxy_is_in_no_representation() -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_user_and_password_in_the_url_are_sent_to_the_proxy_and_no_further(scheme: str) -> None:
-    serving, trusting = tls(REMOTE)
-    context = serving if scheme == "https" else None
+    of_server, of_client = tls(REMOTE)
+    context = of_server if scheme == "https" else None
     with (
         ByteServer(VERSION, context=context) as server,
         Proxy(server.port, user=f"user:{SECRET}") as proxy,
-        Client(f"{scheme}://{REMOTE}", proxy=proxy.url(f"user:{QUOTED}"), verify=trusting) as client,
+        Client(f"{scheme}://{REMOTE}", proxy=proxy.url(f"user:{QUOTED}"), verify=of_client) as client,
     ):
         assert client.server_version() == "9"
         assert b"proxy-authorization" in proxy.sent[0].lower()
@@ -333,9 +330,9 @@ def test_a_proxy_that_speaks_no_http_is_an_invalid_response() -> None:
 
 
 def test_a_server_behind_a_tunnel_must_be_trusted() -> None:
-    serving, _ = tls(REMOTE)
+    of_server, _ = tls(REMOTE)
     with (
-        ByteServer(VERSION, context=serving) as server,
+        ByteServer(VERSION, context=of_server) as server,
         Proxy(server.port) as proxy,
         Client(f"https://{REMOTE}", proxy=proxy.url()) as client,
     ):
@@ -349,11 +346,10 @@ def test_a_proxy_may_itself_be_reached_over_tls_and_trusted_by_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     authority = trustme.CA()
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost", REMOTE).configure_cert(serving)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    with ByteServer(VERSION) as server, Proxy(server.port, context=serving) as proxy:
+    context = serving(authority, "localhost", REMOTE)
+    with ByteServer(VERSION) as server, Proxy(server.port, context=context) as proxy:
         with Client(f"http://{REMOTE}", proxy=proxy.url()) as client:
             assert client.server_version() == "9"
         assert proxy.asked == [f"GET http://{REMOTE}/api/version HTTP/1.1"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import pytest
 import trustme
 from background import background, cancelled
 from byte_server import ByteServer, Play
+from certificates import serving, trusting
 from sockets import nothing_left_behind
 from streams import chunk, line
 
@@ -51,20 +51,6 @@ def _nothing_left_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def authority() -> trustme.CA:
     """Return an authority that nobody trusts yet."""
     return trustme.CA()
-
-
-def serving(authority: trustme.CA, *names: str, **options: Any) -> ssl.SSLContext:
-    """Return the context of a server with these names."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*(names or ("localhost", "127.0.0.1")), **options).configure_cert(context)
-    return context
-
-
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    """Return a context of a client that trusts the authority."""
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
 
 
 # -- trust
